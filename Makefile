@@ -1,0 +1,79 @@
+# The commands of this project: make demo, make test, make lint, make clean.
+#
+# Each makes .venv and installs what it needs on its first call. Another
+# interpreter: make demo PYTHON=/path/to/python3.12. Only the features of
+# GNU make 3.81 and a POSIX sh are used, as on macOS.
+
+PYTHON ?=
+PYTEST_ARGS =
+VENV = .venv
+PIP_INSTALL = $(VENV)/bin/python -m pip install -q --disable-pip-version-check
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   fit the shipped flight delays, print a table, write a picture"
+	@echo "make test   run the tests; options: make test PYTEST_ARGS='-k archive'"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  remove .venv, caches and build results"
+
+demo: $(VENV)/.installed-demo
+	@$(VENV)/bin/wlrmf demo
+
+test: $(VENV)/.installed-test
+	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-lint
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+# A stamp a purpose: the second call installs nothing.
+$(VENV)/.installed-demo: $(VENV)/.made setup.cfg pyproject.toml
+	@echo "installing wlrmf and the demo's packages into $(VENV)"
+	@$(PIP_INSTALL) -e '.[cli,io,plot]'
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.made setup.cfg pyproject.toml
+	@echo "installing wlrmf and the tests' packages into $(VENV)"
+	@$(PIP_INSTALL) -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-lint: $(VENV)/.made setup.cfg pyproject.toml
+	@echo "installing wlrmf and the linters into $(VENV)"
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+# Debian's python3 may lack ensurepip, without which venv fails half-way and
+# leaves a directory without pip: hence the removal and the two stand-ins.
+$(VENV)/.made:
+	@set -u; python=; \
+	given='$(PYTHON)'; \
+	names='python3 python3.14 python3.13 python3.12 python3.11'; \
+	enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	if [ -n "$$given" ]; then \
+	  if "$$given" -c "$$enough" 2>/dev/null; then python=$$given; fi; \
+	else \
+	  for name in $$names; do \
+	    if "$$name" -c "$$enough" 2>/dev/null; then python=$$name; break; fi; \
+	  done; \
+	fi; \
+	if [ -z "$$python" ]; then \
+	  echo "wlrmf needs Python 3.11 or newer; tried $${given:-$$names}; name one: make PYTHON=/path/to/python3" >&2; \
+	  exit 1; \
+	fi; \
+	trap 'rm -rf $(VENV); exit 1' HUP INT TERM; \
+	if $(VENV)/bin/python -c "$$enough; import pip" 2>/dev/null; then :; \
+	elif rm -rf $(VENV); "$$python" -m venv $(VENV) >/dev/null 2>&1; then :; \
+	elif rm -rf $(VENV); virtualenv -q -p "$$python" $(VENV) >/dev/null 2>&1; then :; \
+	elif rm -rf $(VENV); uv venv -q --seed -p "$$python" $(VENV) >/dev/null 2>&1; then :; \
+	else \
+	  rm -rf $(VENV); \
+	  echo "cannot make a virtual environment: apt install python3-venv (or install virtualenv or uv)" >&2; \
+	  exit 1; \
+	fi; \
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist wlrmf.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find wlrmf tests -name __pycache__ -type d -prune -exec rm -rf {} +
