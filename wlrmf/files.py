@@ -1,0 +1,191 @@
+"""What all readers and writers of files share: judged ``.npy`` streams, files replaced whole."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+__all__ = ["NpyHeader", "plain_dtype", "read_npy", "read_npy_header", "replacing"]
+
+CHUNK = 1 << 20
+MAX_NPY_HEADER = 10_000
+
+
+class NpyHeader(NamedTuple):
+    """What a ``.npy`` stream says of the array behind it."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype[Any]
+
+
+def plain_dtype(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of this type are stored here: bool, int, uint, float and text.
+
+    Objects (which are pickles on disk), structures, complex numbers, dates and the floats whose
+    width depends on the machine are not.
+    """
+    if dtype.kind == "U":
+        # numpy widens a text of width 0 to 1, so its size in memory would not be its size on disk.
+        return dtype.itemsize > 0
+    return dtype.kind in "biuf" and dtype.itemsize <= 8
+
+
+def read_npy_header(stream: IO[bytes], size: int) -> NpyHeader:
+    """Read the header of a ``.npy`` stream and hold it against the stream's size.
+
+    Parameters
+    ----------
+    stream : binary file
+        Positioned at the start of the ``.npy`` data; afterwards at the array's first byte.
+    size : int
+        Length of the ``.npy`` data in bytes, header included.
+
+    Returns
+    -------
+    NpyHeader
+        Shape, order and type. The type may be one that :func:`read_npy` refuses.
+
+    Raises
+    ------
+    ValueError
+        If the header cannot be read, or does not fit the size.
+    """
+    start = stream.tell()
+    try:
+        version = npy.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"npy version {version} is not supported")
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran_order, dtype = read(stream, max_header_size=MAX_NPY_HEADER)
+    except OSError:
+        raise
+    except Exception as error:
+        # numpy hands the text to Python's own parser: on garbage anything may be raised, warnings
+        # that were turned into errors included.
+        raise ValueError(f"unreadable npy header ({_first_line(error)})") from error
+    if min(shape, default=0) < 0:
+        raise ValueError(f"negative dimension in shape {shape}")
+    held = size - (stream.tell() - start)
+    promised = math.prod(shape) * dtype.itemsize
+    if promised != held and not dtype.hasobject:
+        raise ValueError(f"shape {shape} of {dtype} needs {promised} bytes, the file holds {held}")
+    return NpyHeader(shape, fortran_order, dtype)
+
+
+def read_npy(stream: IO[bytes], size: int) -> NDArray[Any]:
+    """Read an array of plain numbers or text; nothing is allocated before the header is judged.
+
+    Parameters
+    ----------
+    stream, size
+        As in :func:`read_npy_header`.
+
+    Returns
+    -------
+    ndarray
+        A new, writable array in the machine's byte order.
+
+    Raises
+    ------
+    ValueError
+        If the header is refused, the type is not a plain one, or the data end early.
+    """
+    shape, fortran_order, dtype = read_npy_header(stream, size)
+    if dtype.hasobject:
+        raise ValueError("holds Python objects, which are never unpickled")
+    if not plain_dtype(dtype):
+        raise ValueError(f"arrays of {dtype} are not read")
+    array: NDArray[Any] = np.empty(shape[::-1] if fortran_order else shape, dtype)
+    buffer = array.reshape(-1).view(np.uint8).data
+    filled = 0
+    while filled < len(buffer):
+        # Zip members copy what they read: by chunks, so that it is never the whole.
+        got = stream.readinto(buffer[filled : filled + CHUNK])  # type: ignore[attr-defined]
+        if not got:
+            raise ValueError(f"ends after {filled} of {len(buffer)} bytes")
+        filled += got
+    stream.read(1)  # lets a zip member see its end and check its sum
+    native = array.astype(dtype.newbyteorder("="), copy=False)
+    return native.T if fortran_order else native
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `path` once the block has ended well.
+
+    Until then the bytes go to a file of a unique name in the same directory, which is removed
+    after an error; whoever reads `path` sees the old file or the new one, whole.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to write; nothing is appended to its name. A symbolic link is followed.
+
+    Yields
+    ------
+    binary file
+        To be written to, and left open.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the directory of `path` does not exist.
+    OSError
+        If `path` is a directory or a device, or writing fails.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such directory", str(target.parent))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    existed = target.exists()
+    if existed and not target.is_file():
+        # A rename would put a file in the place of, say, /dev/null.
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    temporary = target.parent / f".wlrmf-{secrets.token_hex(8)}.tmp"
+    try:
+        with open(temporary, "xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if existed:
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)
+        raise
+    _sync_directory(target.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the rename last, where the system can."""
+    if os.name == "nt":
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems cannot sync a directory; a failing disk is reported.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
