@@ -8,22 +8,19 @@ anything of its size is allocated, and no part of it is ever unpickled or run.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
-import struct
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from wlrmf.files import plain_dtype, read_npy, replacing
+from wlrmf.files import plain_dtype, read_npy, refusing, replacing
 
 __all__ = ["VERSION", "ModelFormatError", "read", "write"]
 
@@ -105,7 +102,7 @@ def read(
     OSError
         If there is no such file, or it cannot be read.
     """
-    with open(path, "rb") as stream, _refusals(path):
+    with open(path, "rb") as stream, refusing(path, ModelFormatError):
         size = os.fstat(stream.fileno()).st_size
         if size == 0:
             raise ModelFormatError("the file is empty")
@@ -165,29 +162,6 @@ def _description(array: NDArray[Any]) -> dict[str, Any]:
     array = _as_stored(array)
     digest = hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
     return {"dtype": array.dtype.str, "shape": list(array.shape), "sha256": digest}
-
-
-@contextmanager
-def _refusals(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn whatever a bad file provokes into one error that names the file."""
-    try:
-        yield
-    except OSError as error:
-        # A false offset makes zipfile seek out of the file; other faults are the disk's.
-        if error.errno != errno.EINVAL:
-            raise
-        raise ModelFormatError(f"{os.fspath(path)}: damaged zip file ({error})") from error
-    except (
-        ValueError,  # also ModelFormatError, and undecodable text
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        OverflowError,
-        struct.error,
-    ) as error:
-        reason = str(error) or type(error).__name__
-        raise ModelFormatError(f"{os.fspath(path)}: {reason}") from error
 
 
 def _judge_members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:

@@ -7,6 +7,9 @@ import math
 import os
 import secrets
 import shutil
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +19,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-__all__ = ["NpyHeader", "plain_dtype", "read_npy", "read_npy_header", "replacing"]
+__all__ = ["NpyHeader", "plain_dtype", "read_npy", "read_npy_header", "refusing", "replacing"]
 
 CHUNK = 1 << 20
 MAX_NPY_HEADER = 10_000
@@ -74,7 +77,7 @@ def read_npy_header(stream: IO[bytes], size: int) -> NpyHeader:
     except Exception as error:
         # numpy hands the text to Python's own parser: on garbage anything may be raised, warnings
         # that were turned into errors included.
-        raise ValueError(f"unreadable npy header ({_first_line(error)})") from error
+        raise ValueError(f"unreadable npy header ({_one_line(error)})") from error
     if min(shape, default=0) < 0:
         raise ValueError(f"negative dimension in shape {shape}")
     held = size - (stream.tell() - start)
@@ -119,6 +122,38 @@ def read_npy(stream: IO[bytes], size: int) -> NDArray[Any]:
     stream.read(1)  # lets a zip member see its end and check its sum
     native = array.astype(dtype.newbyteorder("="), copy=False)
     return native.T if fortran_order else native
+
+
+@contextmanager
+def refusing(path: str | os.PathLike[str], refusal: type[ValueError]) -> Iterator[None]:
+    """Turn whatever a bad file provokes into one error, which names the file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file that the block reads.
+    refusal : type of ValueError
+        What to raise in place of the errors of numpy, zipfile, gzip and of `refusal` itself.
+        Faults of the disk (OSError) pass through.
+    """
+    try:
+        yield
+    except OSError as error:
+        # A false offset makes zipfile seek out of the file; gzip's own error has no number.
+        if error.errno not in (errno.EINVAL, None):
+            raise
+        raise refusal(f"{os.fspath(path)}: damaged ({_one_line(error)})") from error
+    except (
+        ValueError,  # also undecodable text
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OverflowError,
+        struct.error,
+    ) as error:
+        raise refusal(f"{os.fspath(path)}: {_one_line(error)}") from error
 
 
 @contextmanager
@@ -187,5 +222,5 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:400] or type(error).__name__

@@ -1,0 +1,130 @@
+"""Matrices in numpy's, scipy's and Matrix Market's own files."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import io as scipy_io
+from scipy import sparse
+
+from wlrmf.files import NpyHeader, plain_dtype, read_npy, read_npy_header
+from wlrmf.io.table import DataFileError, Table, as_float, listing
+
+_SPARSE_KEYS = {"format", "shape", "data"}
+# The most that deflate can squeeze into a byte.
+_DEFLATE = 1032
+
+
+def read_npy_matrix(path: str | os.PathLike[str]) -> Table:
+    """Read the matrix of a ``.npy`` file."""
+    with open(path, "rb") as stream:
+        array = read_npy(stream, os.fstat(stream.fileno()).st_size)
+    return Table(_dense(array))
+
+
+def read_npz_matrix(path: str | os.PathLike[str], key: str | None) -> Table:
+    """Read the one matrix of a ``.npz`` file, the one called `key`, or a saved sparse matrix."""
+    with zipfile.ZipFile(path) as archive:
+        headers = _headers(archive)
+        if not headers.keys() >= _SPARSE_KEYS:
+            name = _choose(headers, key)
+            return Table(_dense(read_member(archive, name)))
+    if key is not None:
+        raise DataFileError(f"is one sparse matrix; it has no key {key!r}")
+    return Table(_sparse(sparse.load_npz(path)))
+
+
+def read_npz_columns(path: str | os.PathLike[str], names: list[str]) -> dict[str, NDArray[Any]]:
+    """Read vectors of a ``.npz`` file by name."""
+    with zipfile.ZipFile(path) as archive:
+        headers = _headers(archive)
+        for name in names:
+            if name not in headers:
+                raise DataFileError(f"has no array {name!r}; it has {listing(list(headers))}")
+            if len(headers[name].shape) != 1:
+                raise DataFileError(f"array {name!r} has shape {headers[name].shape}, not (n,)")
+        return {name: read_member(archive, name) for name in names}
+
+
+def read_mtx_matrix(path: str | os.PathLike[str]) -> Table:
+    """Read a Matrix Market file, plain or compressed."""
+    rows, cols, entries, layout, field, _ = scipy_io.mminfo(path)
+    if field == "complex":
+        raise DataFileError("holds complex numbers")
+    # A number and its line's end take two bytes (a symmetric array holds half of its numbers), two
+    # indices and theirs four.
+    least = rows * cols if layout == "array" else 4 * entries
+    held = os.stat(path).st_size * (_DEFLATE if os.fspath(path).lower().endswith(".gz") else 1)
+    if least > held:
+        raise DataFileError(f"promises {rows} × {cols} with {entries} entries and is too short")
+    matrix = scipy_io.mmread(path)
+    return Table(_sparse(matrix) if sparse.issparse(matrix) else _dense(matrix))
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Read one array of an opened ``.npz`` file."""
+    info = archive.getinfo(f"{name}.npy")
+    member: IO[bytes]
+    with archive.open(info) as member:
+        try:
+            return read_npy(member, info.file_size)
+        except ValueError as error:
+            raise DataFileError(f"array {name!r}: {error}") from error
+
+
+def _headers(archive: zipfile.ZipFile) -> dict[str, NpyHeader]:
+    """Return what each array says of itself, held against its size."""
+    headers: dict[str, NpyHeader] = {}
+    member: IO[bytes]
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        if name == info.filename:
+            continue
+        if name in headers:
+            raise DataFileError(f"array {name!r} is there twice")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataFileError(f"array {name!r} is compressed in a way that numpy does not use")
+        with archive.open(info) as member:
+            try:
+                headers[name] = read_npy_header(member, info.file_size)
+            except ValueError as error:
+                raise DataFileError(f"array {name!r}: {error}") from error
+    return headers
+
+
+def _choose(headers: dict[str, NpyHeader], key: str | None) -> str:
+    if key is not None:
+        if key not in headers:
+            raise DataFileError(f"has no array {key!r}; it has {listing(list(headers))}")
+        return key
+    matrices = [
+        name
+        for name, header in headers.items()
+        if len(header.shape) == 2 and header.dtype.kind != "U" and plain_dtype(header.dtype)
+    ]
+    if len(matrices) != 1:
+        arrays = listing([f"{name} {h.shape} {h.dtype}" for name, h in headers.items()])
+        if not matrices:
+            raise DataFileError(f"holds no matrix of numbers; it has {arrays}")
+        raise DataFileError(f"holds {len(matrices)} matrices; choose one by `key` of: {arrays}")
+    return matrices[0]
+
+
+def _dense(array: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    if array.ndim != 2:
+        raise DataFileError(f"holds an array of shape {array.shape}; a matrix is wanted")
+    return as_float(array)
+
+
+def _sparse(matrix: Any) -> sparse.csr_array | sparse.coo_array:
+    """Return a sound sparse matrix as it is (COO), or by rows."""
+    if hasattr(matrix, "check_format"):
+        matrix.check_format(full_check=True)
+    kind = sparse.coo_array if matrix.format == "coo" else sparse.csr_array
+    result = kind(matrix)
+    result.data = as_float(result.data)
+    return result
