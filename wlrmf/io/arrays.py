@@ -61,7 +61,7 @@ def read_mtx_matrix(path: str | os.PathLike[str]) -> Table:
     held = os.stat(path).st_size * (_DEFLATE if os.fspath(path).lower().endswith(".gz") else 1)
     if least > held:
         raise DataFileError(f"promises {rows} × {cols} with {entries} entries and is too short")
-    matrix = scipy_io.mmread(path)
+    matrix = scipy_io.mmread(path, spmatrix=False)
     return Table(_sparse(matrix) if sparse.issparse(matrix) else _dense(matrix))
 
 
