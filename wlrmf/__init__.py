@@ -1,0 +1,39 @@
+"""Weighted low-rank matrix factorization.
+
+    model = wlrmf.fit(Y, mask, rank)
+
+finds W (rank × m) and X (rank × n) with Y ≈ WᵀX, minimising ‖A∘(Y − WᵀX)‖_F² + ridge, where every
+cell of Y has its own weight and some are missing.
+"""
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as _version
+
+from . import gradients, solvers
+from .archive import ModelFormatError
+from .fit import fit
+from .model import Factorization, load
+from .result import Status
+from .solvers.base import State, Stop
+from .validation.errors import ConvergenceWarning, DataWarning, NotConvergedError
+
+try:
+    __version__ = _version("wlrmf")
+except PackageNotFoundError:  # run from a source tree that is not installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "ConvergenceWarning",
+    "DataWarning",
+    "Factorization",
+    "ModelFormatError",
+    "NotConvergedError",
+    "State",
+    "Status",
+    "Stop",
+    "__version__",
+    "fit",
+    "gradients",
+    "load",
+    "solvers",
+]

@@ -1,0 +1,325 @@
+"""`fit`: the one place that wires data, objective, solver and answer together."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .kernels.chunks import available_threads, one_blas_thread
+from .model import Factorization
+from .objective import Layout, Objective
+from .problem import Problem, build
+from .progress import progress_bar
+from .result import Status
+from .solvers import get_solver
+from .solvers.base import State, Stop, minimise
+from .validation.cells import Cells, read_cells
+from .validation.errors import ConvergenceWarning, NotConvergedError, describe
+from .validation.memory import check_memory
+from .validation.options import (
+    read_factor,
+    read_int,
+    read_pinned,
+    read_rank,
+    read_reg,
+    read_seed,
+    spread_reg,
+)
+
+logger = logging.getLogger("wlrmf")
+
+
+def fit(
+    Y: Any,
+    mask: Any = None,
+    rank: int | None = None,
+    *,
+    weights: Any = None,
+    baseline: Any = None,
+    reg: Any = 0.0,
+    reg_scaling: str = "none",
+    bias: bool = False,
+    pinned_W: Any = None,
+    pinned_X: Any = None,
+    solver: Any = "auto",
+    start: Any = None,
+    n_starts: int = 1,
+    stop: Stop | None = None,
+    seed: Any = None,
+    dtype: Any = None,
+    n_threads: int | None = None,
+    callback: Callable[[State], Any] | None = None,
+    progress: bool = False,
+    throw: bool = False,
+) -> Factorization:
+    """Find W (rank × m) and X (rank × n) with Y ≈ WᵀX, every cell weighed on its own.
+
+    Minimises ``F = ‖A∘(Y − WᵀX)‖_F² + Σ_i reg_i ‖w_i‖² + Σ_j reg_j ‖x_j‖²``.
+
+    Parameters
+    ----------
+    Y : matrix, shape (m, n)
+        An array (NaN = missing; a masked array's masked cells too), a pandas or polars frame
+        (null = missing), or a scipy sparse matrix: a stored entry is observed, a stored zero too,
+        and what is not stored is missing.
+    mask : matrix, shape (m, n), optional
+        The A of the formula. Boolean: which cells count. Real: multiplies the residual, so it acts
+        *squared*: give 1/σ for noise of standard deviation σ.
+    rank : int
+        Number of factors. With ``bias=True`` or pinned rows it may be 0.
+    weights : matrix, shape (m, n), optional
+        Weights of the *squared* residuals, as scikit-learn means it: A∘A = mask² · weights.
+    baseline : number or pair (u, v), optional
+        Weight of the squared residual of the cells that a sparse Y does not store, whose target is
+        then 0; a pair of vectors (m,), (n,) gives cell (i, j) the weight u_i v_j. The model of
+        implicit feedback.
+    reg : number, or pair (rows, columns) of numbers or vectors
+        Ridge. Vectors have one number a row (m,) and one a column (n,).
+    reg_scaling : {"none", "count"}
+        ``"count"`` multiplies each ridge by the row's (column's) number of observed cells.
+    bias : bool
+        Fit Y ≈ mean + row_bias + col_bias + WᵀX. The mean is the weighted mean of Y; the biases
+        are found with the factors and bear the same ridge.
+    pinned_W : array, shape (p, m), optional
+        Rows of W with given values (what is known of each row of Y, say); their coefficients, one
+        a column of Y, are found. They bear the columns' ridge, the given values none.
+    pinned_X : array, shape (q, n), optional
+        Rows of X with given values, the other way round.
+    solver : str or object
+        ``"auto"`` (``"svd"`` where the optimum has a closed form, otherwise ``"als"``), ``"svd"``,
+        ``"als"``, ``"gd"``, ``"scaled-gd"``, ``"lbfgs"``, or a solver such as
+        ``wlrmf.solvers.ALS(acceleration=None)``.
+    start : pair (W, X), Factorization or State, optional
+        Where to begin; a State (``model.state``) goes on as if the fit had not stopped. Default:
+        random factors of the data's size.
+    n_starts : int
+        Number of random starts; the model with the least value is returned.
+    stop : Stop, optional
+        Tolerances, iterations and seconds; see `Stop`.
+    seed : int, numpy Generator, RandomState or SeedSequence, optional
+        Of the random starts. None is the same as 0: calls repeat.
+    dtype : float32 or float64, optional
+        Default: float32 for float32 data, otherwise float64. Losses are summed in float64.
+    n_threads : int, optional
+        Default: the processors this process may use. The result is the same, to the bit, for any.
+    callback : callable, optional
+        Called with the `State` after each iteration. Raising StopIteration ends the fit with the
+        best point so far; any other exception passes.
+    progress : bool
+        Show a progress bar (on a terminal, for fits longer than a second).
+    throw : bool
+        Raise `NotConvergedError` where the fit ends without success.
+
+    Returns
+    -------
+    Factorization
+
+    Raises
+    ------
+    TypeError, ValueError
+        For input that makes no sense; the message names the argument, what it got and wanted.
+    MemoryError
+        If the factors would not fit the memory that is free, before anything is allocated.
+    NotConvergedError
+        With ``throw=True``.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a value that is not finite was met, or `max_iter` was reached with the default `stop`.
+
+    Examples
+    --------
+    >>> import numpy as np, wlrmf
+    >>> Y = np.outer([1.0, 2, 3], [2.0, 1, 4, 3])
+    >>> Y[0, 2] = np.nan
+    >>> model = wlrmf.fit(Y, rank=1)
+    >>> print(model.success, round(float(model.predict(0, 2)), 3))
+    True 4.0
+    """
+    if not isinstance(bias, bool | np.bool_):
+        raise TypeError(f"`bias` must be True or False; got {describe(bias)}")
+    if stop is not None and not isinstance(stop, Stop):
+        raise TypeError(f"`stop` must be a wlrmf.Stop; got {describe(stop)}")
+    cells = read_cells(Y, mask, weights, baseline, dtype)
+    threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
+    row_reg, col_reg = read_reg(reg, cells.shape)
+    with one_blas_thread():
+        problem = build(cells, threads)
+        pins = _pins(problem, pinned_W, pinned_X, bool(bias))
+        rank = read_rank(rank, cells.shape, pins.pinned)
+        layout = replace(pins.layout, rank=rank)
+        check_memory(rank, cells.shape, layout.columns, cells.Y.dtype)
+        objective = Objective(
+            problem,
+            spread_reg(row_reg, reg_scaling, problem.row_counts(), problem.dtype),
+            spread_reg(col_reg, reg_scaling, problem.T.row_counts(), problem.dtype),
+            layout,
+        )
+        if isinstance(solver, str) and solver == "auto":
+            solver = "svd" if "svd" in objective.provides else "als"
+        chosen = get_solver(solver)
+        states = _starts(objective, pins, start, read_int(n_starts, "n_starts", 1), seed)
+        with progress_bar(progress, callback) as watch:
+            ends = [minimise(objective, chosen, s, stop or Stop(), watch) for s in states]
+        values = tuple(state.value for state, _ in ends)
+        state, status = ends[int(np.nanargmin(values)) if np.isfinite(values).any() else 0]
+        model = _finish(
+            objective,
+            state,
+            status,
+            has_bias=bool(bias),
+            solver=chosen.name,
+            start_values=values,
+            row_reg=row_reg,
+            reg_scaling=reg_scaling,
+            **_baseline_of(cells),
+        )
+    _tell(model, default_stop=stop is None, throw=throw)
+    return model
+
+
+@dataclass(frozen=True)
+class _Pins:
+    """Columns with given values: left of the shared ones in X, right of them in W."""
+
+    W: np.ndarray
+    X: np.ndarray
+    mean: float | None
+
+    @property
+    def pinned(self) -> bool:
+        return self.W.shape[1] + self.X.shape[1] > 0
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.X.shape[1], 0, self.W.shape[1], int(self.mean is not None))
+
+    def place(self, left: np.ndarray, right: np.ndarray, layout: Layout) -> None:
+        """Write the given values into whole factors."""
+        right[:, : layout.pinned_X] = self.X
+        left[:, layout.shared.stop : layout.free_X.stop] = self.W
+        if self.mean is not None:
+            left[:, -1], right[:, -1] = 1, self.mean
+
+
+def _pins(problem: Problem, pinned_W: Any, pinned_X: Any, bias: bool) -> _Pins:
+    m, n = problem.shape
+    W = read_pinned(pinned_W, "pinned_W", m, problem.dtype)
+    X = read_pinned(pinned_X, "pinned_X", n, problem.dtype)
+    if not bias:
+        return _Pins(W, X, None)
+    ones = [np.ones((size, 1), problem.dtype) for size in (m, n)]
+    return _Pins(np.hstack([W, ones[0]]), np.hstack([X, ones[1]]), problem.mean())
+
+
+def _starts(
+    objective: Objective, pins: _Pins, start: Any, n_starts: int, seed: Any
+) -> list[State] | Any:
+    """The states to begin from, one after another."""
+    if start is not None:
+        if n_starts > 1:
+            raise ValueError(f"`n_starts` must be 1 with a given `start`; got {n_starts}")
+        return [_given_start(objective, pins, start)]
+    generator = read_seed(seed)
+    return (_random_start(objective, pins, generator) for _ in range(n_starts))
+
+
+def _random_start(objective: Objective, pins: _Pins, generator: np.random.Generator) -> State:
+    """Normal factors whose product has the root mean square of what the pinned columns leave."""
+    layout, problem = objective.layout, objective.problem
+    left, right = (np.zeros((size, layout.columns), problem.dtype) for size in problem.shape)
+    pins.place(left, right, layout)
+    rms = (problem.loss(left, right) / problem.total_weight()) ** 0.5
+    for factor in (left, right):
+        draw = generator.standard_normal((len(factor), layout.rank))
+        factor[:, layout.shared] = draw * (rms / max(1, layout.rank) ** 0.5) ** 0.5
+    return State.start(objective, left, right)
+
+
+def _given_start(objective: Objective, pins: _Pins, start: Any) -> State:
+    layout, problem = objective.layout, objective.problem
+    m, n = problem.shape
+    if isinstance(start, State):
+        if (start.W.shape, start.X.shape) != ((m, layout.columns), (n, layout.columns)):
+            raise ValueError(
+                f"`start` is a State of factors {start.W.shape} and {start.X.shape}; this fit has "
+                f"{(m, layout.columns)} and {(n, layout.columns)}"
+            )
+        value = objective.value(start.W, start.X)
+        if not np.isclose(value, start.value, rtol=1e-4):
+            raise ValueError(
+                f"`start` is a State of other data, weights or ridge: its value is "
+                f"{start.value:.9g}, here it is {value:.9g}; give (W, X) to begin anew from there"
+            )
+        return start
+    whole = isinstance(start, Factorization) and start.layout == layout
+    if isinstance(start, Factorization):
+        pair = (start.W, start.X)
+    elif isinstance(start, tuple | list) and len(start) == 2:
+        pair = (start[0], start[1])
+    else:
+        raise TypeError(
+            f"`start` must be a pair (W, X), a Factorization or a State; got {describe(start)}"
+        )
+    left, right = (np.zeros((size, layout.columns), problem.dtype) for size in (m, n))
+    left[:, layout.shared] = read_factor(pair[0], "start[0]", layout.rank, m, problem.dtype)
+    right[:, layout.shared] = read_factor(pair[1], "start[1]", layout.rank, n, problem.dtype)
+    if layout.rank and not (left.any() and right.any()):
+        raise ValueError("`start` is zero: F is stationary there, and no solver can leave it")
+    if whole and isinstance(start, Factorization):
+        left[:], right[:] = start.left, start.right
+    pins.place(left, right, layout)
+    return State.start(objective, left, right)
+
+
+def _finish(objective: Objective, state: State, status: Status, **about: Any) -> Factorization:
+    """End on a row solve, so that folding in a training row gives that row."""
+    left, right, value, dW, dX = state.W, state.X, state.value, state.dW, state.dX
+    deficient = 0
+    if status not in (Status.NOT_STARTED, Status.EXACT, Status.NOT_FINITE):
+        left, deficient = objective.best_W(left, right)
+        value, dW, dX = objective.value_and_grad(left, right)
+    end = replace(state, W=left, X=right, value=value, dW=dW, dX=dX)
+    problem = objective.problem
+    return Factorization(
+        left=left,
+        right=right,
+        layout=objective.layout,
+        value=value,
+        loss=value - objective.ridge(left, right),
+        optimality=end.optimality,
+        n_iter=state.iteration,
+        status=status,
+        trace=state.trace,
+        counts=replace(objective.counts),
+        n_regularized=deficient,
+        empty_rows=np.flatnonzero(problem.row_counts() == 0),
+        empty_cols=np.flatnonzero(problem.T.row_counts() == 0),
+        state=state,
+        **about,
+    )
+
+
+def _baseline_of(cells: Cells) -> dict[str, Any]:
+    """The baseline as the model keeps it: u as one number where it is one."""
+    if cells.u.size == 0:
+        return {}
+    uniform = bool((cells.u == cells.u[0]).all())
+    return {"base_u": float(cells.u[0]) if uniform else cells.u, "base_v": cells.v}
+
+
+def _tell(model: Factorization, *, default_stop: bool, throw: bool) -> None:
+    """Nothing about an end without success is silent, unless the caller set the budget."""
+    logger.info("%r", model)
+    if model.success:
+        return
+    if throw:
+        raise NotConvergedError(model.message, model)
+    if model.status is Status.NOT_FINITE or (default_stop and model.status is Status.MAX_ITER):
+        warnings.warn(model.message, ConvergenceWarning, stacklevel=3)

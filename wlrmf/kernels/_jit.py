@@ -1,0 +1,27 @@
+"""The one decorator behind every compiled kernel.
+
+Flags are declared here once. ``nnan`` and ``ninf`` are left out on purpose: with them the compiler
+may assume that no NaN exists and folds ``np.isnan`` to False.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+FASTMATH = {"nsz", "arcp", "contract", "reassoc", "afn"}
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` at its first call: without the GIL, cached on disk where there is a place.
+
+    A numba cache entry is renewed when the kernel's own file changes, not when a file it calls
+    into does. So a kernel calls jitted helpers of its own file only (a test reads the imports).
+    """
+    options: dict[str, Any] = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # a read-only install and no home: nowhere to keep a cache
+        return numba.njit(**options)(function)

@@ -1,0 +1,110 @@
+"""Serial kernels over fixed chunks of rows, spread over threads.
+
+The chunks depend on the data alone, never on the number of threads, and partial results are
+combined in the order of the chunks. So any number of threads returns the same bits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+Result = TypeVar("Result")
+
+MAX_CHUNKS = 64
+_lock = threading.Lock()
+_holders = 0
+_limiter: Any = None
+
+
+def available_threads() -> int:
+    """Processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def even_edges(work: np.ndarray, target: int) -> np.ndarray:
+    """Edges of at most `MAX_CHUNKS` chunks of rows of about equal work.
+
+    Parameters
+    ----------
+    work : ndarray, shape (rows + 1,)
+        Cumulated work before each row; a CSR ``indptr`` is one.
+    target : int
+        Work below which a chunk is not worth its overhead.
+
+    Returns
+    -------
+    edges : ndarray of int64
+        ``edges[0] = 0 < ... < edges[-1] = rows``.
+    """
+    rows = len(work) - 1
+    total = int(work[-1])
+    chunks = int(min(MAX_CHUNKS, rows, max(1, total // max(1, target))))
+    cuts = np.searchsorted(work, np.arange(1, chunks) * (total / chunks))
+    return np.unique(np.concatenate(([0], cuts, [rows]))).astype(np.int64)
+
+
+def run(task: Callable[[int, int], Result], edges: np.ndarray, n_threads: int) -> list[Result]:
+    """``[task(lo, hi) for each chunk]``, computed by `n_threads` threads.
+
+    The threads live for this call alone: nothing is left behind for a fork to break, and after an
+    exception or Ctrl-C each thread ends with the chunk it is in.
+    """
+    spans = [(int(lo), int(hi)) for lo, hi in itertools.pairwise(edges)]
+    n_threads = min(n_threads, len(spans))
+    if n_threads <= 1:
+        return [task(lo, hi) for lo, hi in spans]
+
+    results: list[Any] = [None] * len(spans)
+    queue = iter(range(len(spans)))
+    turn = threading.Lock()
+    cancelled = threading.Event()
+
+    def work() -> None:
+        while not cancelled.is_set():
+            with turn:
+                k = next(queue, None)
+            if k is None:
+                return
+            results[k] = task(*spans[k])
+
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="wlrmf") as pool:
+        futures = [pool.submit(work) for _ in range(n_threads)]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            cancelled.set()
+    return results
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread: our own threads call it, and its sums depend on its thread count.
+
+    The limit is the whole process's, so holders are counted: the first sets it, the last restores
+    what was there before, in whatever order two fits in two threads come and go.
+    """
+    global _holders, _limiter
+    with _lock:
+        if _holders == 0:
+            _limiter = ThreadpoolController().limit(limits=1, user_api="blas")
+        _holders += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _holders -= 1
+            if _holders == 0:
+                _limiter.restore_original_limits()
+                _limiter = None

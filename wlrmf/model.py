@@ -1,0 +1,357 @@
+"""`Factorization`: what a fit returns, and what can be asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from . import archive, display
+from .kernels.chunks import available_threads, one_blas_thread
+from .objective import Layout, Objective
+from .problem import build
+from .result import Counts, Status, Trace
+from .solvers.base import State
+from .validation.cells import read_cells
+from .validation.options import read_int, read_pinned, read_reg, spread_reg
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Factorization:
+    """Y ≈ mean + row_bias + col_bias + WᵀX, with how it was found and how it ended.
+
+    Attributes
+    ----------
+    left : ndarray, shape (m, columns)
+    right : ndarray, shape (n, columns)
+        All columns, biases and pinned ones included; the prediction is ``left @ right.T``.
+    layout : Layout
+        Which columns are which.
+    has_bias : bool
+    value, loss : float
+        F, and its first term without the ridge, at these factors.
+    optimality : float
+        Norm of the gradient of F relative to its size at the start.
+    n_iter : int
+    status : Status
+        How it ended, in words that advise; `success` and `message` follow from it.
+    trace : Trace
+        Iteration, seconds, value and optimality on the way. The value of the factors can be a
+        little below the trace's last, because a fit ends on a row solve.
+    solver : str
+    counts : Counts
+        Passes over the data, by kind.
+    n_regularized : int
+        Rows of the last row solve whose system was singular: they have the minimum-norm solution.
+    empty_rows, empty_cols : ndarray of int
+        Rows and columns without an observed cell. Their factors are 0.
+    start_values : tuple of float
+        The value that each start ended with; the model is that of the least.
+    state : State or None
+        To go on from here: ``fit(..., start=model.state)``. Not saved.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    layout: Layout
+    has_bias: bool
+    value: float
+    loss: float
+    optimality: float
+    n_iter: int
+    status: Status
+    trace: Trace
+    solver: str
+    counts: Counts
+    n_regularized: int
+    empty_rows: np.ndarray
+    empty_cols: np.ndarray
+    start_values: tuple[float, ...]
+    row_reg: float | np.ndarray
+    reg_scaling: str
+    base_u: float | np.ndarray | None = None
+    base_v: np.ndarray | None = None
+    state: State | None = field(default=None)
+
+    @property
+    def W(self) -> np.ndarray:
+        """Row factors, shape (rank, m)."""
+        return self.left[:, self.layout.shared].T
+
+    @property
+    def X(self) -> np.ndarray:
+        """Column factors, shape (rank, n)."""
+        return self.right[:, self.layout.shared].T
+
+    @property
+    def rank(self) -> int:
+        """Number of factors."""
+        return self.layout.rank
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (m, n) of the data."""
+        return len(self.left), len(self.right)
+
+    @property
+    def mean(self) -> float:
+        """Constant term; 0 without biases."""
+        return float(self.right[0, -1]) if self.has_bias else 0.0
+
+    @property
+    def row_bias(self) -> np.ndarray:
+        """Row biases, shape (m,); zeros without biases."""
+        if not self.has_bias:
+            return np.zeros(self.shape[0], self.left.dtype)
+        return self.left[:, self.layout.pinned_X - 1]
+
+    @property
+    def col_bias(self) -> np.ndarray:
+        """Column biases, shape (n,); zeros without biases."""
+        if not self.has_bias:
+            return np.zeros(self.shape[1], self.right.dtype)
+        return self.right[:, self.layout.free_X.stop - 1]
+
+    @property
+    def W_coef(self) -> np.ndarray:
+        """Coefficients in W of the rows given as `pinned_X`, shape (q, m)."""
+        return self.left[:, : self.layout.pinned_X - self.has_bias].T
+
+    @property
+    def X_coef(self) -> np.ndarray:
+        """Coefficients in X of the rows given as `pinned_W`, shape (p, n)."""
+        begin = self.layout.shared.stop
+        return self.right[:, begin : self.layout.free_X.stop - self.has_bias].T
+
+    @property
+    def success(self) -> bool:
+        """Whether a stopping test on the solution was met (not a budget or the callback)."""
+        return self.status.success
+
+    @property
+    def message(self) -> str:
+        """The status in words."""
+        return self.status.value
+
+    def reconstruct(self) -> np.ndarray:
+        """All predictions, shape (m, n): mean + row_bias + col_bias + WᵀX.
+
+        Examples
+        --------
+        >>> import numpy as np, wlrmf
+        >>> model = wlrmf.fit(np.outer([1.0, 2.0], [3.0, 4.0]), rank=1)
+        >>> model.reconstruct().round(6).tolist()
+        [[3.0, 4.0], [6.0, 8.0]]
+        """
+        return self.left @ self.right.T
+
+    def predict(self, i: Any, j: Any) -> Any:
+        """Predictions of the cells (i, j).
+
+        Parameters
+        ----------
+        i, j : int or array of int
+            Row and column indices from 0; they are broadcast against each other.
+
+        Returns
+        -------
+        ndarray or number
+            Of the broadcast shape.
+
+        Raises
+        ------
+        IndexError
+            If an index is outside 0..m-1 (0..n-1).
+        TypeError
+            If an index is not an integer.
+        """
+        rows = _read_index(i, "i", self.shape[0])
+        cols = _read_index(j, "j", self.shape[1])
+        rows, cols = np.broadcast_arrays(rows, cols)
+        return np.einsum("...k,...k->...", self.left[rows], self.right[cols])[()]
+
+    def fold_in(
+        self,
+        Y_new: Any,
+        mask_new: Any = None,
+        *,
+        weights: Any = None,
+        reg: Any = None,
+        baseline: Any = None,
+        pinned_W: Any = None,
+        n_threads: int | None = None,
+    ) -> Factorization:
+        """The model of new rows: their exact best factors (and biases) for the fitted X.
+
+        Parameters
+        ----------
+        Y_new : matrix, shape (m_new, n)
+            As in `fit`. A row without observed cells gets factors 0.
+        mask_new, weights : matrix, optional
+            As in `fit`.
+        reg : number or vector of shape (m_new,), optional
+            Ridge of the new rows; default: that of the fit, if it was one number for all rows.
+        baseline : number or vector u of shape (m_new,), optional
+            Row part of the baseline weight; default: that of the fit, if it was one number.
+        pinned_W : array, shape (p, m_new), optional
+            Values of the pinned rows, where the fit had any.
+        n_threads : int, optional
+
+        Returns
+        -------
+        Factorization
+            Of shape (m_new, n). The training rows give the rows that fit returned.
+        """
+        given = self._new_cells(Y_new, mask_new, weights, baseline)
+        threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
+        problem = build(given, threads)
+        counts = problem.row_counts()
+        row_reg = self._new_reg(reg, len(counts))
+        objective = Objective(
+            problem,
+            spread_reg(row_reg, self.reg_scaling, counts, self.left.dtype),
+            np.zeros(self.shape[1], self.left.dtype),
+            self.layout,
+        )
+        start = self._new_left(pinned_W, len(counts))
+        with one_blas_thread():
+            left, deficient = objective.best_W(start, self.right)
+            value = objective.value(left, self.right)
+        return Factorization(
+            left=left,
+            right=self.right,
+            layout=self.layout,
+            has_bias=self.has_bias,
+            value=value,
+            loss=value - objective.ridge(left, self.right),
+            optimality=0.0,
+            n_iter=0,
+            status=Status.EXACT,
+            trace=Trace(),
+            solver="fold-in",
+            counts=objective.counts,
+            n_regularized=deficient,
+            empty_rows=np.flatnonzero(counts == 0),
+            empty_cols=np.flatnonzero(problem.T.row_counts() == 0),
+            start_values=(value,),
+            row_reg=row_reg,
+            reg_scaling=self.reg_scaling,
+            base_u=self.base_u if baseline is None else baseline,
+            base_v=self.base_v,
+        )
+
+    def transform(self, Y_new: Any, mask_new: Any = None, **options: Any) -> np.ndarray:
+        """Factors of new rows, shape (rank, m_new): ``fold_in(...).W``; see `fold_in`."""
+        return self.fold_in(Y_new, mask_new, **options).W
+
+    def _new_cells(self, Y_new: Any, mask_new: Any, weights: Any, baseline: Any) -> Any:
+        if self.base_v is not None:
+            u = self.base_u if baseline is None else baseline
+            if u is None or (baseline is None and np.ndim(u)):
+                raise ValueError("`baseline` is needed: the fit had one u for each of its rows")
+            u = np.full(np.shape(Y_new)[0], float(u)) if np.ndim(u) == 0 else np.asarray(u)
+            baseline = (u, self.base_v)
+        shape = np.shape(Y_new)
+        if len(shape) == 2 and shape[1] != self.shape[1]:
+            hint = ". Is it transposed? Try Y_new.T" if shape[0] == self.shape[1] else ""
+            raise ValueError(f"Y_new must have {self.shape[1]} columns; got shape {shape}{hint}")
+        return read_cells(Y_new, mask_new, weights, baseline, self.left.dtype, allow_empty=True)
+
+    def _new_reg(self, reg: Any, m_new: int) -> float | np.ndarray:
+        if reg is None:
+            if np.ndim(self.row_reg):
+                raise ValueError("`reg` is needed: the fit had one ridge for each of its rows")
+            return self.row_reg
+        return read_reg((reg, reg if np.ndim(reg) == 0 else 1.0), (m_new, 1))[0]
+
+    def _new_left(self, pinned_W: Any, m_new: int) -> np.ndarray:
+        """Factors of the new rows before the solve: zeros, and the given columns."""
+        layout, dtype = self.layout, self.left.dtype
+        rows = read_pinned(pinned_W, "pinned_W", m_new, dtype)
+        wanted = layout.pinned_W - self.has_bias
+        if rows.shape[1] != wanted:
+            raise ValueError(
+                f"`pinned_W` must have {wanted} rows, as in the fit; got {rows.shape[1]}"
+            )
+        left = np.zeros((m_new, layout.columns), dtype)
+        left[:, layout.shared.stop : layout.shared.stop + wanted] = rows
+        left[:, layout.shared.stop + wanted :] = 1  # partners of the column biases and the mean
+        return left
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to `path`, exactly there: an npz without pickled objects.
+
+        The file is written beside it and renamed, so a failure leaves an older file whole.
+        """
+        arrays = {
+            "left": self.left,
+            "right": self.right,
+            "empty_rows": self.empty_rows,
+            "empty_cols": self.empty_cols,
+            "start_values": np.asarray(self.start_values, np.float64),
+            "row_reg": np.asarray(self.row_reg, np.float64),
+            **{f"trace_{name}": column for name, column in self.trace.to_dict().items()},
+        }
+        if self.base_v is not None:
+            arrays |= {"base_u": np.asarray(self.base_u, np.float64), "base_v": self.base_v}
+        header = {
+            "layout": vars(self.layout),
+            "status": self.status.name,
+            "counts": vars(self.counts),
+        }
+        plain = ("has_bias", "value", "loss", "optimality", "n_iter", "solver", "n_regularized")
+        header |= {name: getattr(self, name) for name in (*plain, "reg_scaling")}
+        archive.write(path, arrays, header)
+
+    def __repr__(self) -> str:
+        return display.one_line(self)
+
+    def _repr_html_(self) -> str:
+        return display.html(self)
+
+
+def load(path: str | PathLike[str]) -> Factorization:
+    """Read a model that `Factorization.save` wrote.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is not such a model, is damaged, or is of a newer version.
+    """
+    arrays, header = archive.read(path)
+    try:
+        trace = {k.removeprefix("trace_"): v for k, v in arrays.items() if k.startswith("trace_")}
+        base_u, row_reg = arrays.get("base_u"), arrays["row_reg"]
+        plain = ("has_bias", "value", "loss", "optimality", "n_iter", "solver", "n_regularized")
+        return Factorization(
+            left=arrays["left"],
+            right=arrays["right"],
+            layout=Layout(**header["layout"]),
+            status=Status[header["status"]],
+            counts=Counts(**header["counts"]),
+            trace=Trace(**{name: column.tolist() for name, column in trace.items()}),
+            empty_rows=arrays["empty_rows"],
+            empty_cols=arrays["empty_cols"],
+            start_values=tuple(arrays["start_values"].tolist()),
+            row_reg=row_reg if row_reg.ndim else float(row_reg),
+            reg_scaling=header["reg_scaling"],
+            base_u=None if base_u is None else base_u if base_u.ndim else float(base_u),
+            base_v=arrays.get("base_v"),
+            **{name: header[name] for name in plain},
+        )
+    except (KeyError, TypeError) as error:
+        raise archive.ModelFormatError(f"{path}: not a whole model: {error}") from None
+
+
+def _read_index(value: Any, name: str, size: int) -> np.ndarray:
+    index = np.asarray(value)
+    if index.dtype.kind not in "iu" and index.size:
+        raise TypeError(f"`{name}` must be an int or an array of ints; got {index.dtype}")
+    if index.size and (index.min() < 0 or index.max() >= size):
+        bad = index.min() if index.min() < 0 else index.max()
+        raise IndexError(f"`{name}` must be in [0, {size - 1}]; got {bad}")
+    return index.astype(np.int64)

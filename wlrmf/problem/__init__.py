@@ -1,0 +1,25 @@
+"""The data and their weights as one object: one class for each weight structure.
+
+Below `fit`, factors come in storage form, W (m, rank) and X (n, rank), one row an entity.
+"""
+
+from ..validation.cells import Cells
+from .baseline import Baseline
+from .complete import Complete
+from .dense import Dense
+from .observed import Observed
+from .protocol import Fixed, Problem
+
+__all__ = ["Baseline", "Complete", "Dense", "Fixed", "Observed", "Problem", "build"]
+
+
+def build(cells: Cells, n_threads: int = 1) -> Problem:
+    """Choose the class that the judged cells call for."""
+    if cells.indptr is None:
+        if cells.A2.size == 0:
+            return Complete(cells.Y, cells.A2, n_threads)
+        return Dense(cells.Y, cells.A2, n_threads)
+    structure = Observed if cells.u.size == 0 else Baseline
+    return structure(
+        cells.shape, cells.indptr, cells.indices, cells.Y, cells.A2, cells.u, cells.v, n_threads
+    )

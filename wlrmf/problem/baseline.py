@@ -1,0 +1,110 @@
+"""Stored cells have their own target and weight; all others have target 0 and weight u v'."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from . import least_norm
+from .observed import Observed
+from .protocol import Fixed, Rows
+
+
+def _gram(W: np.ndarray, weight: np.ndarray, V: np.ndarray | None = None) -> np.ndarray:
+    """W' diag(weight) V in float64."""
+    W = W.astype(np.float64)
+    return (W * weight[:, None]).T @ (W if V is None else V.astype(np.float64))
+
+
+class Baseline(Observed):
+    """CSR plus the rank-one weight u v' on all cells that are not stored (implicit feedback).
+
+    The sum over all cells needs two rank x rank Gram matrices; the kernels add what the stored
+    cells differ by (Hu, Koren & Volinsky 2008, doi:10.1109/ICDM.2008.22, section 4).
+    """
+
+    def total_weight(self) -> float:
+        everywhere = float(self.u.sum(dtype=np.float64)) * float(self.v.sum(dtype=np.float64))
+        replaced = self._csr(np.ones_like(self.y)) @ self.v.astype(np.float64)
+        stored = float(self.c.sum(dtype=np.float64)) if self.c.size else float(self.nnz)
+        return everywhere - float(self.u @ replaced) + stored
+
+    def loss(self, W: np.ndarray, X: np.ndarray) -> float:
+        return super().loss(W, X) + float(np.sum(_gram(W, self.u) * _gram(X, self.v)))
+
+    def _loss_row_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, dW = super()._loss_row_grad(W, X)
+        shared = _gram(X, self.v)
+        dW += 2 * self.u[:, None] * (W @ shared).astype(self.dtype)
+        return loss + float(np.sum(_gram(W, self.u) * shared)), dW
+
+    def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
+        # Σ u v (m + t b + t² d)² with m = WX', b = dWX' + WdX', d = dWdX': each inner product of
+        # two predictions is the elementwise product of two Gram matrices.
+        G, H = _gram(np.hstack([W, dW]), self.u), _gram(np.hstack([X, dX]), self.v)
+        k = W.shape[1]
+
+        def inner(w1: int, x1: int, w2: int, x2: int) -> float:
+            rows, cols = slice(w1 * k, w1 * k + k), slice(w2 * k, w2 * k + k)
+            xrows, xcols = slice(x1 * k, x1 * k + k), slice(x2 * k, x2 * k + k)
+            return float(np.sum(G[rows, cols] * H[xrows, xcols]))
+
+        mm, dd, md = inner(0, 0, 0, 0), inner(1, 1, 1, 1), inner(0, 0, 1, 1)
+        mb = inner(0, 0, 1, 0) + inner(0, 0, 0, 1)
+        bd = inner(1, 0, 1, 1) + inner(0, 1, 1, 1)
+        bb = inner(1, 0, 1, 0) + 2 * inner(1, 0, 0, 1) + inner(0, 1, 0, 1)
+        return super().line(W, X, dW, dX) + np.array([mm, 2 * mb, bb + 2 * md, 2 * bd, dd])
+
+    def _gn_rows(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
+        shared = dW @ _gram(X, self.v) + W @ _gram(dX, self.v, X)
+        return super()._gn_rows(W, X, dW, dX) + self.u[:, None] * shared.astype(self.dtype)
+
+    def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+        stored, u, v = self._residual(W, X), self.u[:, None], self.v[:, None]
+
+        def forward(x: np.ndarray) -> np.ndarray:
+            x = x.reshape(self.shape[1], -1)
+            return stored @ x - u * (W @ (X.T @ (v * x)))
+
+        def backward(w: np.ndarray) -> np.ndarray:
+            w = w.reshape(self.shape[0], -1)
+            return stored.T @ w - v * (X @ (W.T @ (u * w)))
+
+        return LinearOperator(
+            self.shape, forward, backward, matmat=forward, rmatmat=backward, dtype=self.dtype
+        )
+
+    def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
+        """Rotate X so that the Gram matrix all rows share is diagonal; one kernel then serves."""
+        lam, Q = np.linalg.eigh(_gram(X, self.v))
+        lam = np.maximum(lam, 0)
+        rotated = np.ascontiguousarray(X @ Q, self.dtype)
+        start = np.empty((0, 0), self.dtype)
+        if fixed is not None:
+            # the baseline pulls the fixed columns' prediction to 0 as well
+            shared = fixed.W @ _gram(fixed.X, self.v, rotated)
+            start = np.ascontiguousarray(-self.u[:, None] * shared, self.dtype)
+        W, failed = self._solve(rotated, lam.astype(self.dtype), reg, start, fixed)
+        for i in np.flatnonzero(failed):
+            W[i] = self._least_norm_row(int(i), rotated, lam, float(reg[i]), start, fixed)
+        return Rows((W @ Q.T).astype(self.dtype), int(failed.sum()))
+
+    def _least_norm_row(
+        self,
+        i: int,
+        X: np.ndarray,
+        lam: np.ndarray,
+        reg: float,
+        start: np.ndarray,
+        fixed: Fixed | None,
+    ) -> np.ndarray:
+        entries = slice(self.indptr[i], self.indptr[i + 1])
+        columns, target = self.indices[entries], self.y[entries].astype(np.float64)
+        weight = self.c[entries].astype(np.float64) if self.c.size else np.ones_like(target)
+        base = float(self.u[i]) * self.v[columns].astype(np.float64)
+        pull = weight * target
+        if fixed is not None:
+            pull += (base - weight) * (fixed.X[columns] @ fixed.W[i])
+        x = X[columns].astype(np.float64)
+        G = np.diag(float(self.u[i]) * lam + reg) + (x * (weight - base)[:, None]).T @ x
+        return least_norm.from_gram(G, x.T @ pull + (start[i] if start.size else 0))

@@ -1,0 +1,155 @@
+"""Only the stored cells of a sparse matrix are observed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
+
+from ..kernels import chunks, rows
+from ..kernels import sparse as kernels
+from . import least_norm
+from .protocol import Fixed, Rows
+
+CHUNK = 1 << 14  # stored entries below which a chunk is not worth its overhead
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """CSR: targets y and weights c of the stored cells (an empty c means that all are 1).
+
+    `u` and `v` are empty here; `Baseline` fills them.
+    """
+
+    shape: tuple[int, int]
+    indptr: np.ndarray
+    indices: np.ndarray
+    y: np.ndarray
+    c: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    n_threads: int = 1
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.y.dtype
+
+    @property
+    def nnz(self) -> int:
+        return self.y.size
+
+    @cached_property
+    def T(self) -> Observed:
+        y = self._csr(self.y).tocsc()
+        c = self._csr(self.c).tocsc().data if self.c.size else self.c
+        twin = type(self)(
+            (self.shape[1], self.shape[0]),
+            y.indptr.astype(np.int64),
+            y.indices.astype(self.indices.dtype, copy=False),
+            y.data,
+            c,
+            self.v,
+            self.u,
+            self.n_threads,
+        )
+        twin.__dict__["T"] = self
+        return twin
+
+    def _csr(self, values: np.ndarray) -> sp.csr_array:
+        return sp.csr_array((values, self.indices, self.indptr), shape=self.shape)
+
+    def row_counts(self) -> np.ndarray:
+        return np.diff(self.indptr)
+
+    def mean(self) -> float:
+        weighted = float(np.sum(self.c * self.y if self.c.size else self.y, dtype=np.float64))
+        return weighted / self.total_weight()
+
+    def total_weight(self) -> float:
+        return float(self.c.sum(dtype=np.float64)) if self.c.size else float(self.nnz)
+
+    @property
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self.indptr, self.indices, self.y, self.c, self.u, self.v
+
+    @cached_property
+    def _edges(self) -> np.ndarray:
+        work = self.indptr + np.arange(len(self.indptr))  # an empty row costs something too
+        return chunks.even_edges(work, CHUNK)
+
+    def _run(self, task: Any) -> list[Any]:
+        return chunks.run(task, self._edges, self.n_threads)
+
+    def loss(self, W: np.ndarray, X: np.ndarray) -> float:
+        return sum(self._run(lambda lo, hi: kernels.loss(*self._arrays, W, X, lo, hi)))
+
+    def loss_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        loss, dW = self._loss_row_grad(W, X)
+        _, dX = self.T._loss_row_grad(X, W)
+        return loss, dW, dX
+
+    def _loss_row_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray]:
+        """Each thread writes its own rows; the other factor's gradient is the transpose's."""
+        dW = np.empty_like(W)
+        parts = self._run(lambda lo, hi: kernels.gradient(*self._arrays, W, X, lo, hi, dW))
+        return sum(parts), dW
+
+    def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
+        def task(lo: int, hi: int) -> np.ndarray:
+            q = np.zeros(5)
+            kernels.line(*self._arrays, W, X, dW, dX, lo, hi, q)
+            return q
+
+        return np.sum(self._run(task), axis=0)
+
+    def gn_product(
+        self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self._gn_rows(W, X, dW, dX), self.T._gn_rows(X, W, dX, dW)
+
+    def _gn_rows(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
+        out = np.empty_like(W)
+        arrays = self.indptr, self.indices, self.c, self.u, self.v
+        self._run(lambda lo, hi: kernels.gauss_newton(*arrays, W, X, dW, dX, lo, hi, out))
+        return out
+
+    def _residual(self, W: np.ndarray, X: np.ndarray) -> sp.csr_array:
+        out = np.empty_like(self.y)
+        self._run(lambda lo, hi: kernels.residual(*self._arrays, W, X, lo, hi, out))
+        return self._csr(out)
+
+    def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+        return aslinearoperator(self._residual(W, X))
+
+    def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
+        empty = np.empty(0, self.dtype)
+        W, failed = self._solve(X, empty, reg, empty.reshape(0, 0), fixed)
+        for i in np.flatnonzero(failed):
+            entries = slice(self.indptr[i], self.indptr[i + 1])
+            columns, target = self.indices[entries], self.y[entries]
+            weight = self.c[entries] if self.c.size else np.ones_like(target)
+            if fixed is not None:
+                target = target - fixed.X[columns] @ fixed.W[i]
+            W[i] = least_norm.from_entries(X[columns], weight, target, reg[i])
+        return Rows(W, int(failed.sum()))
+
+    def _solve(
+        self,
+        X: np.ndarray,
+        lam: np.ndarray,
+        reg: np.ndarray,
+        start: np.ndarray,
+        fixed: Fixed | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        m, n = self.shape
+        W = np.empty((m, X.shape[1]), self.dtype)
+        failed = np.empty(m, np.bool_)
+        if fixed is None:
+            fixed = Fixed(np.empty((m, 0), self.dtype), np.empty((n, 0), self.dtype))
+        arguments = (*self._arrays, X, lam, reg, start, fixed.W, fixed.X)
+        self._run(lambda lo, hi: rows.solve(*arguments, lo, hi, W, failed))
+        return W, failed

@@ -1,0 +1,75 @@
+"""What an objective asks of a weight structure. A new structure is one class that answers it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+
+class Fixed(NamedTuple):
+    """Columns of the factors that a row solve must not move; their prediction is W X'."""
+
+    W: np.ndarray
+    X: np.ndarray
+
+
+class Rows(NamedTuple):
+    """Answer of `Problem.best_rows`."""
+
+    W: np.ndarray
+    n_deficient: int  # rows whose system was singular, solved for the minimum norm
+
+
+class Problem(Protocol):
+    """Y and the weights A∘A of its squared residuals; loss = sum A∘A∘(Y - W X')∘(Y - W X')."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of Y."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the data and so of the factors: float32 or float64."""
+
+    @property
+    def nnz(self) -> int:
+        """Observed cells; with a baseline weight, stored cells."""
+
+    @property
+    def T(self) -> Problem:
+        """The same problem with the roles of W and X exchanged."""
+
+    def row_counts(self) -> np.ndarray:
+        """Observed cells of each row, int64, shape (m,)."""
+
+    def mean(self) -> float:
+        """Mean of Y over all cells under the weights A∘A."""
+
+    def total_weight(self) -> float:
+        """Sum of A∘A over all cells."""
+
+    def loss(self, W: np.ndarray, X: np.ndarray) -> float:
+        """Loss in float64, whatever the dtype."""
+
+    def loss_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Loss and its gradients in W and X."""
+
+    def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
+        """Exact minimiser over W of loss + sum_i reg_i |w_i|^2, row by row.
+
+        With `fixed` the prediction is W X' + fixed.W fixed.X'. A singular row gets the solution
+        of minimum norm.
+        """
+
+    def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
+        """Coefficients q of loss(W + t dW, X + t dX) = sum_k q_k t^k, k = 0..4."""
+
+    def gn_product(
+        self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """J'A²J d, with J the Jacobian of the prediction W X' in (W, X)."""
+
+    def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+        """A∘A∘(Y - W X') as a linear operator of shape (m, n)."""

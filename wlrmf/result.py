@@ -1,0 +1,78 @@
+"""What a solver hands back: how it ended, the way it went, and counts of what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+
+class Status(Enum):
+    """How a fit ended; the value says so in words and gives advice."""
+
+    EXACT = "the optimum, in closed form"
+    GRADIENT = "converged: the gradient is below gtol times its size at the start"
+    VALUE = "converged: the last iteration lowered the value by less than ftol of it"
+    PRECISION = (
+        "converged as far as this precision allows: no step lowers the value; "
+        "float64 data may go further"
+    )
+    MAX_ITER = "stopped at max_iter before converging; give stop=Stop(max_iter=...) more"
+    MAX_SECONDS = "stopped at max_seconds before converging; give stop=Stop(max_seconds=...) more"
+    CALLBACK = "stopped by the callback"
+    NOT_FINITE = (
+        "met a value that is not finite; the best point before it is returned; "
+        "try a larger reg, float64, or data scaled to about 1"
+    )
+    NOT_STARTED = "max_iter is 0: the start is returned as it is"
+
+    @property
+    def success(self) -> bool:
+        """Whether a stopping test on the solution itself was met."""
+        return self in (Status.EXACT, Status.GRADIENT, Status.VALUE, Status.PRECISION)
+
+
+@dataclass
+class Trace:
+    """One entry an iteration, the start included.
+
+    Attributes
+    ----------
+    iteration : list of int
+    seconds : list of float
+        Since the start of the fit, wall clock.
+    value : list of float
+        F, the loss and the ridge.
+    optimality : list of float
+        Norm of the gradient of F, relative to its size at the start.
+    """
+
+    iteration: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+    optimality: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.iteration)
+
+    def append(self, iteration: int, seconds: float, value: float, optimality: float) -> None:
+        """Add one entry."""
+        self.iteration.append(iteration)
+        self.seconds.append(seconds)
+        self.value.append(value)
+        self.optimality.append(optimality)
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """Arrays by name, ready for a data frame."""
+        return {name: np.asarray(column) for name, column in vars(self).items()}
+
+
+@dataclass
+class Counts:
+    """Work done: each number counts passes over the data."""
+
+    value: int = 0
+    gradient: int = 0
+    row_solves: int = 0  # half sweeps: all rows of one factor
+    line: int = 0

@@ -1,0 +1,279 @@
+"""The only loop of the library. A method is one step; this is everything around it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from ..objective import Objective
+from ..result import Status, Trace
+from ..validation.errors import describe
+from ..validation.options import read_int, read_real
+
+logger = logging.getLogger("wlrmf")
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When to stop; the first test met ends the fit.
+
+    Parameters
+    ----------
+    gtol : float
+        Stop when the norm of the gradient of F is at most `gtol` times its size at the start.
+    ftol : float
+        Stop when an iteration changes F by at most `ftol` times F.
+    max_iter : int
+        Iterations of this call.
+    max_seconds : float, optional
+        Wall-clock seconds of this call, looked at after each iteration.
+
+    Examples
+    --------
+    >>> import wlrmf
+    >>> wlrmf.Stop(max_iter=20).max_iter
+    20
+    """
+
+    gtol: float = 1e-5
+    ftol: float = 1e-8
+    max_iter: int = 1000
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        read_real(self.gtol, "gtol")
+        read_real(self.ftol, "ftol")
+        read_int(self.max_iter, "max_iter", 0)
+        if self.max_seconds is not None:
+            read_real(self.max_seconds, "max_seconds")
+
+
+@dataclass(frozen=True)
+class State:
+    """A point of a fit, and all that a solver needs to go on from it. It can be pickled.
+
+    Attributes
+    ----------
+    W, X : ndarray, shape (m, columns) and (n, columns)
+        Factors in storage form, pinned columns included (see `wlrmf.objective`).
+    value : float
+        F at (W, X).
+    dW, dX : ndarray
+        Its gradient, 0 in pinned columns.
+    first_norm : float
+        Norm of the gradient at the start of the first call.
+    iteration : int
+        Iterations from the first start on.
+    trace : Trace
+        The way here.
+    memory : dict
+        What the solver carries from step to step.
+    """
+
+    W: np.ndarray
+    X: np.ndarray
+    value: float
+    dW: np.ndarray
+    dX: np.ndarray
+    first_norm: float
+    iteration: int = 0
+    trace: Trace = field(default_factory=Trace)
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, objective: Objective, W: np.ndarray, X: np.ndarray) -> State:
+        """The state at a given point."""
+        value, dW, dX = objective.value_and_grad(W, X)
+        return cls(W, X, value, dW, dX, first_norm=inner(dW, dX, dW, dX) ** 0.5)
+
+    def moved(self, objective: Objective, W: np.ndarray, X: np.ndarray, **memory: Any) -> State:
+        """The next state, at (W, X)."""
+        value, dW, dX = objective.value_and_grad(W, X)
+        iteration = self.iteration + 1
+        return replace(
+            self, W=W, X=X, value=value, dW=dW, dX=dX, iteration=iteration, memory=memory
+        )
+
+    @property
+    def optimality(self) -> float:
+        """Norm of the gradient relative to its size at the start."""
+        norm = inner(self.dW, self.dX, self.dW, self.dX) ** 0.5
+        return norm / self.first_norm if self.first_norm > 0 else norm
+
+
+def inner(aW: np.ndarray, aX: np.ndarray, bW: np.ndarray, bX: np.ndarray) -> float:
+    """Inner product of two pairs of factors, in float64."""
+    return float(
+        np.einsum("ik,ik->", aW, bW, dtype=np.float64)
+        + np.einsum("ik,ik->", aX, bX, dtype=np.float64)
+    )
+
+
+class Solver(Protocol):
+    """One method of minimisation: hyper-parameters as frozen fields, and one step.
+
+    A solver whose loop belongs to somebody else (SciPy's, say) has, instead of `step`, a method
+    ``run(objective, state, report)`` that calls ``report(state)`` once an iteration and lets the
+    exception that ends it pass. A solver with ``exact = True`` is done after its first step.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+
+    def step(self, objective: Objective, state: State) -> State:
+        """One iteration."""
+
+
+class _Finished(Exception):
+    def __init__(self, status: Status):
+        super().__init__(status)
+        self.status = status
+
+
+class _Report:
+    """Records every iterate, keeps the best one and ends the run."""
+
+    def __init__(
+        self,
+        state: State,
+        stop: Stop,
+        callback: Callable[[State], Any] | None,
+        exact: bool,
+    ):
+        self.stop, self.callback, self.exact = stop, callback, exact
+        self.begin = time.perf_counter()
+        self.elapsed = state.trace.seconds[-1] if len(state.trace) else 0.0
+        self.first = state.iteration
+        self.best = self.last = state
+        self.noise = 16 * float(np.finfo(state.W.dtype).eps)
+        if len(state.trace) == 0:
+            self.record(state)
+
+    def record(self, state: State) -> None:
+        seconds = time.perf_counter() - self.begin
+        state.trace.append(state.iteration, self.elapsed + seconds, state.value, state.optimality)
+        logger.debug(
+            "iteration %d: value %.9g, optimality %.3g",
+            state.iteration,
+            state.value,
+            state.optimality,
+        )
+
+    def __call__(self, state: State) -> None:
+        if not (np.isfinite(state.value) and np.isfinite(state.optimality)):
+            raise _Finished(Status.NOT_FINITE)
+        previous, self.last = self.last, state
+        if state.value <= self.best.value:
+            self.best = state
+        self.record(state)
+        if self.callback is not None:
+            try:
+                self.callback(state)
+            except StopIteration:
+                raise _Finished(Status.CALLBACK) from None
+        status = self.test(previous, state)
+        if status is not None:
+            raise _Finished(status)
+
+    def test(self, previous: State, state: State) -> Status | None:
+        stop, change = self.stop, previous.value - state.value
+        if self.exact:
+            return Status.EXACT
+        if state.optimality <= stop.gtol:
+            return Status.GRADIENT
+        if abs(change) <= stop.ftol * abs(previous.value):
+            return Status.VALUE if stop.ftol > 0 else Status.PRECISION
+        if change < 0 and -change <= self.noise * abs(previous.value):
+            return Status.PRECISION
+        if state.iteration - self.first >= stop.max_iter:
+            return Status.MAX_ITER
+        if stop.max_seconds is not None and time.perf_counter() - self.begin >= stop.max_seconds:
+            return Status.MAX_SECONDS
+        return None
+
+
+def minimise(
+    objective: Objective,
+    solver: Solver,
+    state: State,
+    stop: Stop,
+    callback: Callable[[State], Any] | None = None,
+) -> tuple[State, Status]:
+    """Run a solver from `state` until a test of `stop` is met.
+
+    Returns
+    -------
+    state : State
+        The best point met. `minimise` can go on from it.
+    status : Status
+        Why it ended.
+
+    Raises
+    ------
+    ValueError
+        If the solver needs what the objective does not provide.
+    """
+    missing = solver.needs - objective.provides
+    if missing:
+        raise ValueError(
+            f"solver {solver.name!r} needs {', '.join(sorted(missing))}, which this problem "
+            f"({describe_problem(objective)}) does not provide"
+        )
+    state = replace(state, trace=copy.deepcopy(state.trace))
+    report = _Report(state, stop, callback, getattr(solver, "exact", False))
+    if not np.isfinite(state.value):
+        return state, Status.NOT_FINITE
+    if stop.max_iter == 0:
+        return state, Status.NOT_STARTED
+    if state.first_norm == 0 and not report.exact:
+        return state, Status.GRADIENT
+    try:
+        # a value that overflows is no accident here: it is looked for, and ends the run
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            _iterate(objective, solver, state, report)
+        status = Status.PRECISION  # only an outside loop ends by itself: it found no way down
+    except _Finished as finished:
+        status = finished.status
+    except np.linalg.LinAlgError:
+        status = Status.NOT_FINITE
+    return report.best, status
+
+
+def _iterate(objective: Objective, solver: Solver, state: State, report: _Report) -> None:
+    run = getattr(solver, "run", None)
+    if run is not None:
+        run(objective, state, report)
+        return
+    while True:
+        state = solver.step(objective, state)
+        report(state)
+
+
+def describe_problem(objective: Objective) -> str:
+    """Words for a message: the weight structure and what is around it."""
+    layout = objective.layout
+    words = [type(objective.problem).__name__.lower()]
+    if layout.columns > layout.rank:
+        words.append("with biases or pinned rows")
+    if np.ptp(objective.reg_W) or np.ptp(objective.reg_X):
+        words.append("with a ridge that differs between rows")
+    return " ".join(words)
+
+
+def check_solver(solver: Any) -> None:
+    """An object of the caller's must have what the loop calls."""
+    lacks = [name for name in ("name", "needs") if not hasattr(solver, name)]
+    if not (callable(getattr(solver, "step", None)) or callable(getattr(solver, "run", None))):
+        lacks.append("step")
+    if lacks or isinstance(solver, type):
+        hint = " (a class: call it first)" if isinstance(solver, type) else ""
+        raise TypeError(
+            f"`solver` must be a name or an object with name, needs and step; "
+            f"got {describe(solver)}{hint}" + (f", without {', '.join(lacks)}" if lacks else "")
+        )

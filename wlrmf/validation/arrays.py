@@ -1,0 +1,127 @@
+"""Whatever holds numbers, made a plain matrix: one gate for arrays, frames and sparse formats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from .errors import describe
+
+HINT = "a 2-d array, a scipy sparse matrix or a data frame of numbers"
+
+
+def as_matrix(value: Any, name: str) -> Any:
+    """A dense matrix (masked and null cells are NaN) or a canonical CSR.
+
+    It may be the caller's own memory and must not be written to.
+    """
+    if sp.issparse(value):
+        return _as_csr(value, name)
+    return _as_dense(value, name)
+
+
+def _as_dense(value: Any, name: str) -> np.ndarray:
+    if value is None or np.isscalar(value):
+        hint = f" Did you mean rank={value!r}?" if name == "mask" else ""
+        raise ValueError(f"`{name}` must be {HINT}; got {describe(value)}.{hint}")
+    if hasattr(value, "__next__"):
+        raise TypeError(f"`{name}` must be {HINT}; got a {type(value).__name__}; call list() first")
+    if isinstance(value, np.ma.MaskedArray):
+        array = _real(value.data, name)
+        if np.ma.getmask(value) is not np.ma.nomask:
+            array = np.where(np.ma.getmaskarray(value), np.nan, array)
+    else:
+        array = _real(_plain(value, name), name)
+    if array.ndim != 2:
+        raise ValueError(
+            f"`{name}` must be 2-d, rows x columns; got {array.ndim}-d, shape {array.shape}"
+        )
+    return array
+
+
+def _plain(value: Any, name: str) -> np.ndarray:
+    """An ndarray of any numeric dtype; nulls of data frames become NaN."""
+    module = type(value).__module__.partition(".")[0]
+    try:
+        if module == "pandas" and hasattr(value, "to_numpy"):
+            return _from_pandas(value)
+        if module == "polars" and hasattr(value, "to_numpy"):
+            return np.asarray(value.to_numpy())
+        array = np.asarray(value)
+        return array.astype(np.float64) if array.dtype.kind == "O" else array
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`{name}` must be {HINT}; got {describe(value)}: {error}") from None
+
+
+def _from_pandas(frame: Any) -> np.ndarray:
+    kinds = {getattr(dtype, "kind", "O") for dtype in getattr(frame, "dtypes", [])}
+    if kinds & set("MmcUS"):
+        raise TypeError(f"its columns have the types {sorted({str(d) for d in frame.dtypes})}")
+    single = {str(dtype).lower() for dtype in frame.dtypes} == {"float32"}
+    return np.asarray(frame.to_numpy(dtype=np.float32 if single else np.float64, na_value=np.nan))
+
+
+def _real(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"`{name}` must hold real numbers or booleans; got dtype {array.dtype}"
+            + ("" if array.dtype.names is None else ": take one field of it first")
+        )
+    return array
+
+
+def _as_csr(value: Any, name: str) -> sp.csr_array:
+    """Canonical CSR with int64 indptr; duplicates are an error, stored zeros are kept."""
+    if value.ndim != 2:
+        raise ValueError(f"`{name}` must be 2-d; got {value.ndim}-d, shape {value.shape}")
+    if value.format in ("csr", "csc", "bsr"):
+        _check_compressed(value, name)
+    _real(value.data if value.format != "lil" else np.empty(0, value.dtype), name)
+    coo = value.tocoo()
+    row, col = coo.coords if hasattr(coo, "coords") else (coo.row, coo.col)
+    m, n = value.shape
+    for index, size, axis in ((row, m, "row"), (col, n, "column")):
+        if index.size and (index.min() < 0 or index.max() >= size):
+            raise ValueError(
+                f"`{name}` has {axis} indices from {index.min()} to {index.max()}; "
+                f"its shape {value.shape} allows 0 to {size - 1}"
+            )
+    order = np.lexsort((col, row))
+    row, col, data = row[order], col[order], coo.data[order]
+    twice = np.flatnonzero((row[1:] == row[:-1]) & (col[1:] == col[:-1]))
+    if twice.size:
+        i, j = int(row[twice[0]]), int(col[twice[0]])
+        raise ValueError(
+            f"`{name}` has {twice.size} duplicate entries, the first at [{i}, {j}]; "
+            "sum or drop them first (for instance with .sum_duplicates())"
+        )
+    indptr = np.zeros(m + 1, np.int64)
+    np.cumsum(np.bincount(row, minlength=m), out=indptr[1:])
+    wide = np.int32 if n <= np.iinfo(np.int32).max else np.int64
+    out = sp.csr_array((m, n), dtype=data.dtype)
+    # set directly: scipy's constructor would make both index arrays of one type
+    out.data, out.indices, out.indptr = data, col.astype(wide), indptr
+    return out
+
+
+def _check_compressed(value: Any, name: str) -> None:
+    """Index arrays that lie would send scipy's own conversions out of bounds."""
+    indptr = np.asarray(value.indptr)
+    block = value.blocksize if value.format == "bsr" else (1, 1)
+    major = value.shape[1] if value.format == "csc" else value.shape[0] // block[0]
+    minor = value.shape[0] if value.format == "csc" else value.shape[1] // block[1]
+    if len(indptr) != major + 1 or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
+        raise ValueError(f"`{name}` has a malformed indptr: it must rise from 0 in {major} steps")
+    if indptr[-1] > len(value.indices) or len(value.indices) != len(value.data):
+        raise ValueError(
+            f"`{name}` has {len(value.data)} values and {len(value.indices)} indices; "
+            f"its indptr ends at {indptr[-1]}"
+        )
+    used = np.asarray(value.indices)[: indptr[-1]]
+    if used.size and (used.min() < 0 or used.max() >= minor):
+        raise ValueError(
+            f"`{name}` has indices from {used.min()} to {used.max()}; "
+            f"its shape {value.shape} allows 0 to {minor - 1}"
+        )

@@ -1,0 +1,277 @@
+"""Y, mask, weights and baseline, judged together and turned into one plain structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from .arrays import as_matrix
+from .errors import at, describe, first_where
+from .options import read_real
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Finite targets and weights.
+
+    Dense: Y and A2 are (m, n), A2 empty when every weight is 1. Sparse: CSR of the stored cells,
+    Y and A2 one number an entry (A2 empty: all 1), and the baseline weight u_i v_j of the cells
+    that are not stored (u, v empty: none).
+    """
+
+    shape: tuple[int, int]
+    Y: np.ndarray
+    A2: np.ndarray
+    indptr: np.ndarray | None
+    indices: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+
+
+def read_cells(
+    Y: Any,
+    mask: Any = None,
+    weights: Any = None,
+    baseline: Any = None,
+    dtype: Any = None,
+    *,
+    allow_empty: bool = False,
+) -> Cells:
+    """Judge the data.
+
+    Parameters
+    ----------
+    Y : matrix, shape (m, n)
+        Dense (NaN = missing) or sparse (not stored = missing, a stored zero is observed).
+    mask : matrix, optional
+        The matrix A: boolean, or real and acting squared.
+    weights : matrix, optional
+        Weights of the squared residuals; A∘A = mask² · weights.
+    baseline : number or pair of vectors, optional
+        Weight of the cells that a sparse Y does not store; their target is 0.
+    dtype : float32 or float64, optional
+        Default: float32 for float32 data, otherwise float64.
+    allow_empty : bool
+        Accept data without any observed cell (rows to be folded in).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what it got and what it wanted.
+    """
+    Y = as_matrix(Y, "Y")
+    if 0 in Y.shape:
+        raise ValueError(f"Y has shape {Y.shape}; at least 1 row and 1 column are required")
+    dtype = read_dtype(dtype, Y.dtype)
+    mask, weights = _companion(mask, "mask", Y), _companion(weights, "weights", Y)
+    if sp.issparse(Y):
+        cells = _sparse_cells(Y, mask, weights, baseline, dtype)
+    else:
+        if baseline is not None:
+            raise ValueError(
+                "`baseline` is the weight of cells that a sparse Y does not store; got a dense Y. "
+                "Give `weights` instead, or Y as a scipy sparse matrix"
+            )
+        cells = _dense_cells(Y, mask, weights, dtype)
+    if not allow_empty and cells.u.size == 0 and _nothing(cells):
+        raise ValueError("no observed entries: every cell of Y is missing or has weight 0")
+    return cells
+
+
+def read_dtype(dtype: Any, given: np.dtype) -> np.dtype:
+    """float32 or float64."""
+    if dtype is None:
+        return np.dtype(np.float32 if given == np.float32 else np.float64)
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError:
+        wanted = None
+    if wanted is None or wanted.newbyteorder("=") not in (np.float32, np.float64):
+        raise ValueError(f"`dtype` must be float32 or float64; got {describe(dtype)}")
+    return np.dtype(wanted.newbyteorder("="))
+
+
+def _nothing(cells: Cells) -> bool:
+    if cells.indptr is None:
+        return cells.A2.size > 0 and not cells.A2.any()
+    return cells.Y.size == 0 or (cells.A2.size > 0 and not cells.A2.any())
+
+
+def _companion(value: Any, name: str, Y: Any) -> Any:
+    """`mask` or `weights` as a matrix of Y's shape with entries that can be weights."""
+    if value is None:
+        return None
+    matrix = as_matrix(value, name)
+    if matrix.shape != Y.shape:
+        swapped = matrix.shape == Y.shape[::-1]
+        raise ValueError(
+            f"`{name}` must have the shape of Y, {Y.shape}; got {matrix.shape}"
+            + (f". Is it transposed? Try {name}.T" if swapped else "")
+        )
+    values: np.ndarray = matrix.data if sp.issparse(matrix) else matrix
+    if values.dtype.kind == "f":
+        bad = ~np.isfinite(values) | (values < 0)
+    else:
+        bad = values < 0 if values.dtype.kind == "i" else np.zeros(0, bool)
+    if bad.any():
+        where = first_where(bad)
+        got = values[where]
+        if sp.issparse(matrix):
+            row = int(np.searchsorted(matrix.indptr, where[0], side="right")) - 1
+            where = (row, int(matrix.indices[where[0]]))
+        raise ValueError(
+            f"`{name}` must be finite and not negative; {name}{at(where)} is {got} "
+            f"({int(bad.sum())} such entries)"
+        )
+    return matrix
+
+
+def _dense_cells(Y: np.ndarray, mask: Any, weights: Any, dtype: np.dtype) -> Cells:
+    empty = np.empty(0, dtype)
+    mask, weights = _toarray(mask), _toarray(weights)
+    A2 = _combine(mask, weights, dtype)
+    missing = np.isnan(Y) if Y.dtype.kind == "f" else np.zeros((1, 1), bool)
+    if mask is not None and missing.any():
+        _refuse(missing & (A2 > 0), Y, "marked observed by the mask")
+    if missing.any():
+        A2 = np.where(missing, 0, 1).astype(dtype) if A2 is None else np.where(missing, 0, A2)
+    out = _cast(Y, dtype, A2)
+    if A2 is not None:
+        if (A2 == 1).all():
+            A2 = None
+        else:
+            out[A2 == 0] = 0
+    weight = np.empty((0, 0), dtype) if A2 is None else np.ascontiguousarray(A2, dtype)
+    return Cells(Y.shape, out, weight, None, empty, empty, empty)
+
+
+def _cast(Y: np.ndarray, dtype: np.dtype, A2: np.ndarray | None) -> np.ndarray:
+    """A contiguous copy in the working dtype; infinite where observed is refused."""
+    with np.errstate(over="ignore"):
+        out = np.array(Y, dtype=dtype, order="C", copy=True, subok=False)
+    bad = np.isinf(out)
+    if bad.any():
+        if A2 is not None:
+            bad &= A2 > 0
+        _refuse(bad & np.isinf(Y), Y, "observed")
+        if bad.any():
+            where = first_where(bad)
+            raise ValueError(f"Y{at(where)} is {Y[where]}, which overflows {dtype}; use float64")
+    return out
+
+
+def _refuse(bad: np.ndarray, Y: np.ndarray, why: str) -> None:
+    if bad.any():
+        where = first_where(bad)
+        raise ValueError(f"Y{at(where)} is {Y[where]} but {why} ({int(bad.sum())} such entries)")
+
+
+def _toarray(matrix: Any) -> np.ndarray | None:
+    return matrix.toarray() if sp.issparse(matrix) else matrix
+
+
+def _combine(mask: Any, weights: Any, dtype: np.dtype) -> Any:
+    """A∘A = mask² · weights, in float64 until the end so that no product is lost."""
+    if mask is None and weights is None:
+        return None
+    with np.errstate(over="ignore", under="ignore"):
+        A2 = np.ones(()) if mask is None else np.square(mask, dtype=np.float64)
+        if weights is not None:
+            A2 = A2 * weights.astype(np.float64)
+        cast = A2.astype(dtype)
+    lost = np.isinf(cast) | ((cast == 0) & (A2 > 0))
+    if lost.any():
+        where = first_where(lost)
+        raise ValueError(
+            f"the squared weight at {at(where)}, {A2[where]:.3g}, is out of the range of {dtype}; "
+            "divide mask or weights by a constant, or use float64"
+        )
+    return cast
+
+
+def _sparse_cells(Y: Any, mask: Any, weights: Any, baseline: Any, dtype: np.dtype) -> Cells:
+    rows = np.repeat(np.arange(Y.shape[0]), np.diff(Y.indptr))
+    mask_entries, weight_entries = _at(mask, "mask", Y, rows), _at(weights, "weights", Y, rows)
+    c = _combine(mask_entries, weight_entries, dtype)
+    u, v = read_baseline(baseline, Y.shape, dtype)
+    indptr, indices, data = Y.indptr, Y.indices, Y.data
+    if c is not None and u.size == 0 and not c.all():
+        keep = c > 0
+        indptr = np.concatenate(([0], np.cumsum(keep, dtype=np.int64)))[indptr]
+        rows, indices, data, c = rows[keep], indices[keep], data[keep], c[keep]
+    with np.errstate(over="ignore"):
+        y = np.array(data, dtype=dtype)
+    bad = ~np.isfinite(y)
+    if c is not None:
+        bad &= c > 0
+    if bad.any():
+        e = int(np.argmax(bad))
+        why = (
+            "but stored, so observed (drop the entry if it is missing)"
+            if not np.isfinite(data[e])
+            else f"which overflows {dtype}; use float64"
+        )
+        where = at((int(rows[e]), int(indices[e])))
+        raise ValueError(f"Y{where} is {data[e]} {why} ({int(bad.sum())} such entries)")
+    if c is not None:
+        y[c == 0] = 0
+        if (c == 1).all():
+            c = None
+    c = np.empty(0, dtype) if c is None else c
+    return Cells(Y.shape, y, c, np.ascontiguousarray(indptr), np.ascontiguousarray(indices), u, v)
+
+
+def _at(matrix: Any, name: str, Y: Any, rows: np.ndarray) -> np.ndarray | None:
+    """The companion's values at the entries that Y stores."""
+    if matrix is None:
+        return None
+    if not sp.issparse(matrix):
+        return matrix[rows, Y.indices]
+    key = rows * Y.shape[1] + Y.indices
+    own_rows = np.repeat(np.arange(Y.shape[0]), np.diff(matrix.indptr))
+    own = own_rows * Y.shape[1] + matrix.indices
+    place = np.searchsorted(own, key)
+    found = np.zeros(key.size, bool)
+    inside = place < own.size
+    found[inside] = own[place[inside]] == key[inside]
+    extra = int(np.count_nonzero(matrix.data)) - int(np.count_nonzero(matrix.data[place[found]]))
+    if extra or (name == "weights" and not found.all()):
+        raise ValueError(
+            f"`{name}` must store the cells that Y stores: {extra} of its cells are not in Y, "
+            f"{int((~found).sum())} of Y's are not in it"
+        )
+    values = np.zeros(key.size, matrix.dtype)
+    values[found] = matrix.data[place[found]]
+    return values
+
+
+def read_baseline(
+    baseline: Any, shape: tuple[int, int], dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
+    """A number or (u, v) as two vectors; two empty ones without a baseline."""
+    if baseline is None:
+        return np.empty(0, dtype), np.empty(0, dtype)
+    if isinstance(baseline, tuple | list):
+        if len(baseline) != 2:
+            raise ValueError(
+                "`baseline` must be a number or a pair (u, v) of vectors; "
+                f"got {len(baseline)} values"
+            )
+        u, v = (np.asarray(part, dtype=np.float64) for part in baseline)
+    else:
+        number = read_real(baseline, "baseline")
+        u, v = np.full(shape[0], number), np.ones(shape[1])
+    for vector, name, size in ((u, "u", shape[0]), (v, "v", shape[1])):
+        if vector.shape != (size,):
+            raise ValueError(
+                f"`baseline` = (u, v): {name} must have shape ({size},) for Y of shape {shape}; "
+                f"got {vector.shape}"
+            )
+        if not (np.isfinite(vector).all() and (vector >= 0).all()):
+            raise ValueError(f"`baseline` = (u, v): {name} must be finite and not negative")
+    if not (u.any() and v.any()):
+        return np.empty(0, dtype), np.empty(0, dtype)
+    return u.astype(dtype), v.astype(dtype)

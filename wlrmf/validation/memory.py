@@ -1,0 +1,28 @@
+"""Refuse what cannot fit before anything is allocated."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+COPIES = 8  # of the factors: the point, the sweep, the direction and gradients
+
+
+def available_bytes() -> int | None:
+    """Free memory where the system tells, otherwise None."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def check_memory(rank: int, shape: tuple[int, int], columns: int, dtype: np.dtype) -> None:
+    """MemoryError naming both sizes if the factors cannot fit."""
+    need = COPIES * sum(shape) * columns * dtype.itemsize
+    free = available_bytes()
+    if free is not None and need > free:
+        raise MemoryError(
+            f"rank {rank} for shape {shape} needs {need / 2**30:.3g} GiB for the factors; "
+            f"{free / 2**30:.3g} GiB are available"
+        )
