@@ -1,4 +1,4 @@
-"""Matrices in numpy's, scipy's and Matrix Market's own files."""
+"""Matrices in numpy's and scipy's own files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import io as scipy_io
 from scipy import sparse
 
 from wlrmf.files import NpyHeader, plain_dtype, read_npy, read_npy_header
 from wlrmf.io.table import DataFileError, Table, as_float, listing
 
 _SPARSE_KEYS = {"format", "shape", "data"}
-# The most that deflate can squeeze into a byte.
-_DEFLATE = 1032
 
 
 def read_npy_matrix(path: str | os.PathLike[str]) -> Table:
@@ -35,7 +32,10 @@ def read_npz_matrix(path: str | os.PathLike[str], key: str | None) -> Table:
             return Table(_dense(read_member(archive, name)))
     if key is not None:
         raise DataFileError(f"is one sparse matrix; it has no key {key!r}")
-    return Table(_sparse(sparse.load_npz(path)))
+    try:
+        return Table(_sparse(sparse.load_npz(path)))
+    except KeyError as error:
+        raise DataFileError(f"is not a whole sparse matrix: {error}") from error
 
 
 def read_npz_columns(path: str | os.PathLike[str], names: list[str]) -> dict[str, NDArray[Any]]:
@@ -48,21 +48,6 @@ def read_npz_columns(path: str | os.PathLike[str], names: list[str]) -> dict[str
             if len(headers[name].shape) != 1:
                 raise DataFileError(f"array {name!r} has shape {headers[name].shape}, not (n,)")
         return {name: read_member(archive, name) for name in names}
-
-
-def read_mtx_matrix(path: str | os.PathLike[str]) -> Table:
-    """Read a Matrix Market file, plain or compressed."""
-    rows, cols, entries, layout, field, _ = scipy_io.mminfo(path)
-    if field == "complex":
-        raise DataFileError("holds complex numbers")
-    # A number and its line's end take two bytes (a symmetric array holds half of its numbers), two
-    # indices and theirs four.
-    least = rows * cols if layout == "array" else 4 * entries
-    held = os.stat(path).st_size * (_DEFLATE if os.fspath(path).lower().endswith(".gz") else 1)
-    if least > held:
-        raise DataFileError(f"promises {rows} × {cols} with {entries} entries and is too short")
-    matrix = scipy_io.mmread(path, spmatrix=False)
-    return Table(_sparse(matrix) if sparse.issparse(matrix) else _dense(matrix))
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:

@@ -81,7 +81,7 @@ def read_csv(
     first : sequence of str
         Its first row.
     types : dict of int to pyarrow type
-        The columns to read; they come in this order, called f0, f1, … by position.
+        The columns to read, by position; the result calls them f0, f1, … accordingly.
     header : bool
         Whether the first row holds names.
     text_may_be_missing : bool
@@ -90,38 +90,54 @@ def read_csv(
     Returns
     -------
     pyarrow.Table
+        With at least one row.
     """
     pa, module = pyarrow(), pyarrow("pyarrow.csv")
+    some = len(types) < len(first)
     convert = module.ConvertOptions(
         column_types={f"f{j}": kind for j, kind in types.items()},
-        include_columns=[f"f{j}" for j in types],
+        # pyarrow takes its time to choose columns: where all are wanted, none are chosen.
+        include_columns=[f"f{j}" for j in types] if some else [],
         null_values=MISSING,
         strings_can_be_null=text_may_be_missing,
         quoted_strings_can_be_null=not text_may_be_missing,
     )
-    # In a file of one column an empty line is a missing cell, elsewhere it is nothing.
-    parse = module.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(first) > 1)
-
-    def attempt(use_threads: bool) -> Any:
-        read = module.ReadOptions(
-            autogenerate_column_names=True,
-            skip_rows_after_names=int(header),
-            use_threads=use_threads,
-        )
-        return module.read_csv(
-            path, read_options=read, parse_options=parse, convert_options=convert
-        )
-
+    threaded, serial, parse = _csv_options(first, header)
     try:
-        table = attempt(use_threads=True)
-    except pa.ArrowInvalid:
+        table = module.read_csv(path, threaded, parse, convert)
+    except pa.ArrowException:
         try:
-            table = attempt(use_threads=False)  # which knows the row's number
-        except pa.ArrowInvalid as error:
+            table = module.read_csv(path, serial, parse, convert)  # knows the row's number
+        except pa.ArrowException as error:
             raise DataFileError(_reason(str(error), first if header else None)) from error
+    width = table.num_columns
+    if some:
+        with arrow_refusals(), module.open_csv(path, serial, parse) as reader:
+            width = len(reader.schema)
+    if width != len(first):
+        raise DataFileError("its quotes or line ends can be read in more than one way")
     if not table.num_rows:
         raise DataFileError("has a header and no rows")
     return table
+
+
+def _csv_options(first: Sequence[str], header: bool) -> tuple[Any, Any, Any]:
+    """Return pyarrow's options of reading with threads, reading without, and parsing."""
+    module = pyarrow("pyarrow.csv")
+    # pyarrow wants whole rows within a block: room for the first, and for one of long numbers.
+    block = max(1 << 20, 4 * sum(map(len, first)) + 32 * len(first))
+    threaded, serial = (
+        module.ReadOptions(
+            autogenerate_column_names=True,
+            skip_rows_after_names=int(header),
+            use_threads=use_threads,
+            block_size=min(block, 2**31 - 1),
+        )
+        for use_threads in (True, False)
+    )
+    # In a file of one column an empty line is a missing cell, elsewhere it is nothing.
+    parse = module.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(first) > 1)
+    return threaded, serial, parse
 
 
 def read_parquet_matrix(path: str | os.PathLike[str]) -> Table:

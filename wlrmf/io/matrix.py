@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from wlrmf.files import refusing
-from wlrmf.io.arrays import read_mtx_matrix, read_npy_matrix, read_npz_matrix
+from wlrmf.io.arrays import read_npy_matrix, read_npz_matrix
 from wlrmf.io.arrow import read_csv_matrix, read_parquet_matrix
+from wlrmf.io.market import read_mtx_matrix
 from wlrmf.io.table import MATRIX_ENDINGS, DataFileError, Table, check_readable, ending_of
 
 
