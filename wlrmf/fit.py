@@ -239,6 +239,14 @@ def _random_start(objective: Objective, pins: _Pins, generator: np.random.Genera
     for factor in (left, right):
         draw = generator.standard_normal((len(factor), layout.rank))
         factor[:, layout.shared] = draw * (rms / max(1, layout.rank) ** 0.5) ** 0.5
+    return _begin(objective, left, right)
+
+
+def _begin(objective: Objective, left: np.ndarray, right: np.ndarray) -> State:
+    """A row without observed cells starts, and so stays, at 0."""
+    problem, layout = objective.problem, objective.layout
+    left[problem.row_counts() == 0, layout.free_W] = 0
+    right[problem.T.row_counts() == 0, layout.free_X] = 0
     return State.start(objective, left, right)
 
 
@@ -275,7 +283,7 @@ def _given_start(objective: Objective, pins: _Pins, start: Any) -> State:
     if whole and isinstance(start, Factorization):
         left[:], right[:] = start.left, start.right
     pins.place(left, right, layout)
-    return State.start(objective, left, right)
+    return _begin(objective, left, right)
 
 
 def _finish(objective: Objective, state: State, status: Status, **about: Any) -> Factorization:

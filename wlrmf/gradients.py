@@ -59,7 +59,7 @@ def masked(Y: Any, A: Any, W: Any, X: Any) -> tuple[float, np.ndarray, np.ndarra
     dtype = _common_dtype(given, W, X)
     problem = build(read_cells(given, A, dtype=dtype, allow_empty=True))
     m, n = problem.shape
-    rank = W.shape[0] if W.shape[0] == X.shape[0] else _clash(W, X)
+    rank = W.shape[1] if W.shape[0] == m else W.shape[0]  # W may be transposed: say so
     left = read_factor(W, "W", rank, m, dtype)
     right = read_factor(X, "X", rank, n, dtype)
     value, dW, dX = problem.loss_grad(left, right)
@@ -138,12 +138,6 @@ def _by_blocks(X: np.ndarray, D: np.ndarray, W: np.ndarray) -> tuple[float, np.n
 def _common_dtype(*arrays: Any) -> np.dtype:
     single = all(a.dtype == np.float32 for a in arrays)
     return np.dtype(np.float32 if single else np.float64)
-
-
-def _clash(W: np.ndarray, X: np.ndarray) -> int:
-    raise ValueError(
-        f"`W` and `X` must have the same number of rows, the rank; got {W.shape} and {X.shape}"
-    )
 
 
 def _finite(array: Any, name: str) -> np.ndarray:

@@ -21,6 +21,7 @@ import numpy as np
 from ._jit import kernel
 
 PANEL = 8  # entries gathered before each update of the Gram matrix
+ROTATION = 2.2e-16  # relative rounding of the rotation to the eigenbasis, made in float64
 
 
 @kernel
@@ -32,8 +33,12 @@ def _dot(a, b, n):
 
 
 @kernel
-def _cholesky_solve(G, b, n, tolerance):
-    """Solve G x = b in place, G given by its lower triangle; False if a pivot vanishes."""
+def _cholesky_solve(G, b, n, tolerance, floor):
+    """Solve G x = b in place, G given by its lower triangle; False if a pivot vanishes.
+
+    A pivot vanishes against its own diagonal entry, which no scaling of the columns changes, and
+    against `floor`.
+    """
     for i in range(n):
         gi = G[i]
         scale = gi[i]
@@ -46,7 +51,7 @@ def _cholesky_solve(G, b, n, tolerance):
         pivot = gi[i]
         for k in range(i):
             pivot -= gi[k] * gi[k]
-        if not pivot > tolerance * scale:  # also True for a NaN
+        if not pivot > max(tolerance * scale, floor):  # also True for a NaN
             return False
         gi[i] = np.sqrt(pivot)
         total = b[i]
@@ -115,7 +120,9 @@ def _primal(i, indptr, indices, y, c, u, v, X, Wfix, Xfix, G, P, Q, w):
 
 
 @kernel
-def _dual(i, indptr, indices, y, c, u, v, X, Wfix, Xfix, D, scale, K, B, alpha, w, tolerance):
+def _dual(
+    i, indptr, indices, y, c, u, v, X, Wfix, Xfix, D, scale, K, B, alpha, w, tolerance, floor
+):
     """Solve row i through its (entries x entries) system; 0 solved, 1 singular, 2 not applicable.
 
     With B = sqrt(s) x sqrt(d/D), d = max D:  (B B' + d I) alpha = t / sqrt(s),
@@ -128,7 +135,7 @@ def _dual(i, indptr, indices, y, c, u, v, X, Wfix, Xfix, D, scale, K, B, alpha, 
     for k in range(1, rank):
         top = max(top, D[k])
         low = min(low, D[k])
-    if low <= 0 and top > 0:
+    if low <= floor and top > 0:
         return 2
     for k in range(rank):
         scale[k] = np.sqrt(top / D[k]) if top > low else 1
@@ -145,7 +152,7 @@ def _dual(i, indptr, indices, y, c, u, v, X, Wfix, Xfix, D, scale, K, B, alpha, 
         for q in range(p + 1):
             K[p, q] = _dot(B[p], B[q], rank)
         K[p, p] += top
-    if not _cholesky_solve(K, alpha, count, tolerance):
+    if not _cholesky_solve(K, alpha, count, tolerance, 0):
         return 1
     for k in range(rank):
         w[k] = 0
@@ -173,15 +180,36 @@ def solve(indptr, indices, y, c, u, v, X, lam, reg, start, Wfix, Xfix, lo, hi, o
     for i in range(lo, hi):
         w = out[i]
         failed[i] = False
+        floor = reg[i] * 0
         for k in range(rank):
-            D[k] = reg[i] + (u[i] * lam[k] if u.size > 0 else reg[i] * 0)
+            D[k] = reg[i]
+            if u.size > 0:
+                D[k] += u[i] * lam[k]
+                floor = max(floor, D[k] * X.dtype.type(4 * rank * ROTATION))
             w[k] = start[i, k] if start.size > 0 else reg[i] * 0
         count = indptr[i + 1] - indptr[i]
         if count == 0 and u.size == 0:
             continue  # w = 0: nothing is known of this row
         if count < rank and start.size == 0:
             state = _dual(
-                i, indptr, indices, y, c, u, v, X, Wfix, Xfix, D, scale, G, B, alpha, w, tolerance
+                i,
+                indptr,
+                indices,
+                y,
+                c,
+                u,
+                v,
+                X,
+                Wfix,
+                Xfix,
+                D,
+                scale,
+                G,
+                B,
+                alpha,
+                w,
+                tolerance,
+                floor,
             )
             if state < 2:
                 failed[i] = state == 1
@@ -193,7 +221,7 @@ def solve(indptr, indices, y, c, u, v, X, lam, reg, start, Wfix, Xfix, lo, hi, o
                 G[a, b] = 0
             G[a, a] = D[a]
         _primal(i, indptr, indices, y, c, u, v, X, Wfix, Xfix, G, P, Q, w)
-        failed[i] = not _cholesky_solve(G, w, rank, tolerance)
+        failed[i] = not _cholesky_solve(G, w, rank, tolerance, floor)
 
 
 @kernel
@@ -218,4 +246,4 @@ def solve_packed(packed, reg, out, failed):
             out[i] = 0
             failed[i] = False
             continue
-        failed[i] = not _cholesky_solve(G, out[i], rank, tolerance)
+        failed[i] = not _cholesky_solve(G, out[i], rank, tolerance, 0)

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from .errors import describe
 
+
+class Csr(NamedTuple):
+    """Canonical compressed rows: sorted, no duplicates, stored zeros kept.
+
+    Not scipy's, which makes both index arrays of one type: `indptr` is always int64, `indices`
+    int32 wherever the number of columns allows.
+    """
+
+    shape: tuple[int, int]
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the values."""
+        return self.data.dtype
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row index of each entry."""
+        return np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+
+    def toarray(self) -> np.ndarray:
+        """Dense, 0 where nothing is stored."""
+        dense = np.zeros(self.shape, self.dtype)
+        dense[self.rows, self.indices] = self.data
+        return dense
+
+
 HINT = "a 2-d array, a scipy sparse matrix or a data frame of numbers"
 
 
 def as_matrix(value: Any, name: str) -> Any:
-    """A dense matrix (masked and null cells are NaN) or a canonical CSR.
+    """A dense matrix (masked and null cells are NaN) or a `Csr`.
 
     It may be the caller's own memory and must not be written to.
     """
+    if isinstance(value, Csr):
+        return value
     if sp.issparse(value):
         return _as_csr(value, name)
     return _as_dense(value, name)
@@ -72,13 +104,12 @@ def _real(array: np.ndarray, name: str) -> np.ndarray:
     return array
 
 
-def _as_csr(value: Any, name: str) -> sp.csr_array:
-    """Canonical CSR with int64 indptr; duplicates are an error, stored zeros are kept."""
+def _as_csr(value: Any, name: str) -> Csr:
     if value.ndim != 2:
         raise ValueError(f"`{name}` must be 2-d; got {value.ndim}-d, shape {value.shape}")
     if value.format in ("csr", "csc", "bsr"):
         _check_compressed(value, name)
-    _real(value.data if value.format != "lil" else np.empty(0, value.dtype), name)
+    _real(np.empty(0, value.dtype), name)
     coo = value.tocoo()
     row, col = coo.coords if hasattr(coo, "coords") else (coo.row, coo.col)
     m, n = value.shape
@@ -100,10 +131,7 @@ def _as_csr(value: Any, name: str) -> sp.csr_array:
     indptr = np.zeros(m + 1, np.int64)
     np.cumsum(np.bincount(row, minlength=m), out=indptr[1:])
     wide = np.int32 if n <= np.iinfo(np.int32).max else np.int64
-    out = sp.csr_array((m, n), dtype=data.dtype)
-    # set directly: scipy's constructor would make both index arrays of one type
-    out.data, out.indices, out.indptr = data, col.astype(wide), indptr
-    return out
+    return Csr((m, n), indptr, col.astype(wide), data)
 
 
 def _check_compressed(value: Any, name: str) -> None:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from .arrays import as_matrix
+from .arrays import Csr, as_matrix
 from .errors import at, describe, first_where
 from .options import read_real
 
@@ -67,7 +66,7 @@ def read_cells(
         raise ValueError(f"Y has shape {Y.shape}; at least 1 row and 1 column are required")
     dtype = read_dtype(dtype, Y.dtype)
     mask, weights = _companion(mask, "mask", Y), _companion(weights, "weights", Y)
-    if sp.issparse(Y):
+    if isinstance(Y, Csr):
         cells = _sparse_cells(Y, mask, weights, baseline, dtype)
     else:
         if baseline is not None:
@@ -111,7 +110,7 @@ def _companion(value: Any, name: str, Y: Any) -> Any:
             f"`{name}` must have the shape of Y, {Y.shape}; got {matrix.shape}"
             + (f". Is it transposed? Try {name}.T" if swapped else "")
         )
-    values: np.ndarray = matrix.data if sp.issparse(matrix) else matrix
+    values: np.ndarray = matrix.data if isinstance(matrix, Csr) else matrix
     if values.dtype.kind == "f":
         bad = ~np.isfinite(values) | (values < 0)
     else:
@@ -119,7 +118,7 @@ def _companion(value: Any, name: str, Y: Any) -> Any:
     if bad.any():
         where = first_where(bad)
         got = values[where]
-        if sp.issparse(matrix):
+        if isinstance(matrix, Csr):
             row = int(np.searchsorted(matrix.indptr, where[0], side="right")) - 1
             where = (row, int(matrix.indices[where[0]]))
         raise ValueError(
@@ -170,7 +169,7 @@ def _refuse(bad: np.ndarray, Y: np.ndarray, why: str) -> None:
 
 
 def _toarray(matrix: Any) -> np.ndarray | None:
-    return matrix.toarray() if sp.issparse(matrix) else matrix
+    return matrix.toarray() if isinstance(matrix, Csr) else matrix
 
 
 def _combine(mask: Any, weights: Any, dtype: np.dtype) -> Any:
@@ -193,7 +192,7 @@ def _combine(mask: Any, weights: Any, dtype: np.dtype) -> Any:
 
 
 def _sparse_cells(Y: Any, mask: Any, weights: Any, baseline: Any, dtype: np.dtype) -> Cells:
-    rows = np.repeat(np.arange(Y.shape[0]), np.diff(Y.indptr))
+    rows = Y.rows
     mask_entries, weight_entries = _at(mask, "mask", Y, rows), _at(weights, "weights", Y, rows)
     c = _combine(mask_entries, weight_entries, dtype)
     u, v = read_baseline(baseline, Y.shape, dtype)
@@ -228,11 +227,10 @@ def _at(matrix: Any, name: str, Y: Any, rows: np.ndarray) -> np.ndarray | None:
     """The companion's values at the entries that Y stores."""
     if matrix is None:
         return None
-    if not sp.issparse(matrix):
+    if not isinstance(matrix, Csr):
         return matrix[rows, Y.indices]
     key = rows * Y.shape[1] + Y.indices
-    own_rows = np.repeat(np.arange(Y.shape[0]), np.diff(matrix.indptr))
-    own = own_rows * Y.shape[1] + matrix.indices
+    own = matrix.rows * Y.shape[1] + matrix.indices
     place = np.searchsorted(own, key)
     found = np.zeros(key.size, bool)
     inside = place < own.size

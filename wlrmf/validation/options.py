@@ -11,6 +11,8 @@ import numpy as np
 from .arrays import as_matrix
 from .errors import DataWarning, describe
 
+SALT = int.from_bytes(b"wlrmf")
+
 
 def read_int(value: Any, name: str, low: int, high: float = np.inf) -> int:
     """An integer in [low, high]; booleans and floats are not."""
@@ -98,7 +100,7 @@ def read_pinned(value: Any, name: str, size: int, dtype: np.dtype) -> np.ndarray
     if value is None:
         return np.empty((size, 0), dtype)
     matrix = as_matrix(np.atleast_2d(value) if np.ndim(value) == 1 else value, name)
-    rows = np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix)
+    rows = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
     if rows.shape[1] != size:
         hint = f". Is it transposed? Try {name}.T" if rows.shape[0] == size else ""
         raise ValueError(f"`{name}` must have shape (p, {size}); got {rows.shape}{hint}")
@@ -126,4 +128,5 @@ def read_seed(seed: Any) -> np.random.Generator:
         return np.random.default_rng(seed.randint(2**31, size=4))
     if isinstance(seed, np.random.SeedSequence):
         return np.random.default_rng(seed)
-    return np.random.default_rng(0 if seed is None else read_int(seed, "seed", 0))
+    # salted: a caller who made the data with default_rng(0) must not get the data's own numbers
+    return np.random.default_rng([SALT, 0 if seed is None else read_int(seed, "seed", 0)])

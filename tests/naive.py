@@ -1,0 +1,67 @@
+"""Slow, obvious twins of the kernels: dense float64, one formula a line.
+
+Everything is written for a dense target T and dense weights C (C = A∘A, 0 where missing), which
+every weight structure can be turned into: see `dense_twin`.
+"""
+
+import numpy as np
+
+
+def dense_twin(problem):
+    """Target and weights of all cells, by their definition."""
+    m, n = problem.shape
+    if not hasattr(problem, "indptr"):
+        C = problem.A2 if problem.A2.size else np.ones((m, n))
+        return np.array(problem.Y, np.float64), np.array(C, np.float64)
+    u = problem.u if problem.u.size else np.zeros(m)
+    v = problem.v if problem.v.size else np.zeros(n)
+    T, C = np.zeros((m, n)), np.outer(u.astype(float), v.astype(float))
+    for i in range(m):
+        for e in range(problem.indptr[i], problem.indptr[i + 1]):
+            T[i, problem.indices[e]] = problem.y[e]
+            C[i, problem.indices[e]] = problem.c[e] if problem.c.size else 1
+    return T, C
+
+
+def loss(T, C, W, X):
+    return float(np.sum(C * (T - W @ X.T) ** 2))
+
+
+def residual(T, C, W, X):
+    return C * (T - W @ X.T)
+
+
+def gradient(T, C, W, X):
+    R = residual(T, C, W, X)
+    return -2 * R @ X, -2 * R.T @ W
+
+
+def line(T, C, W, X, dW, dX):
+    """Coefficients of a quartic, from its values at five points."""
+    t = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    values = [loss(T, C, W + s * dW, X + s * dX) for s in t]
+    return np.linalg.solve(np.vander(t, 5, increasing=True), values)
+
+
+def gauss_newton(C, W, X, dW, dX):
+    B = C * (dW @ X.T + W @ dX.T)
+    return B @ X, B.T @ W
+
+
+def best_rows(T, C, X, reg, fixed=None):
+    """Row by row, the minimum-norm least-squares solution of [a∘X; √reg I] w = [a∘t; 0]."""
+    target = T if fixed is None else T - fixed.W.astype(float) @ fixed.X.T
+    rank = X.shape[1]
+    rows = []
+    for i in range(len(T)):
+        a = np.sqrt(C[i])
+        B = np.vstack([a[:, None] * X, np.sqrt(float(reg[i])) * np.eye(rank)])
+        t = np.concatenate([a * target[i], np.zeros(rank)])
+        rows.append(np.linalg.lstsq(B, t, rcond=None)[0])
+    return np.array(rows)
+
+
+def objective(T, C, W, X, reg_W, reg_X):
+    """F without pinned columns."""
+    ridge = np.sum(reg_W[:, None] * W**2) + np.sum(reg_X[:, None] * X**2)
+    return loss(T, C, W, X) + float(ridge)

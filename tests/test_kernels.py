@@ -1,0 +1,179 @@
+"""Every weight structure's methods against their slow dense twins. Also run with the JIT off."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from cases import STRUCTURES, factors, problem
+from naive import best_rows, dense_twin, gauss_newton, gradient, line, loss, residual
+
+from wlrmf.diagnostics import dot_test
+from wlrmf.problem import Fixed
+
+TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
+both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+all_structures = pytest.mark.parametrize("structure", STRUCTURES)
+sides = pytest.mark.parametrize("side", ["rows", "columns"])
+
+
+def close(got, wanted, dtype, scale=1.0):
+    tolerance = TOLERANCE[dtype] * scale
+    np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance * np.abs(wanted).max())
+
+
+def oriented(structure, side, dtype, **options):
+    found = problem(structure, dtype=dtype, **options)
+    return found if side == "rows" else found.T
+
+
+@all_structures
+@sides
+@both_dtypes
+def test_loss_and_gradient(structure, side, dtype):
+    given = oriented(structure, side, dtype)
+    W, X = factors(given.shape, dtype=dtype)
+    T, C = dense_twin(given)
+    close(given.loss(W, X), loss(T, C, W, X), dtype)
+    value, dW, dX = given.loss_grad(W, X)
+    assert dW.dtype == dX.dtype == dtype
+    close(value, loss(T, C, W, X), dtype)
+    for got, wanted in zip((dW, dX), gradient(T, C, W, X), strict=True):
+        close(got, wanted, dtype)
+
+
+@all_structures
+@sides
+@both_dtypes
+def test_line_is_the_loss_along_it(structure, side, dtype):
+    given = oriented(structure, side, dtype)
+    W, X = factors(given.shape, dtype=dtype)
+    dW, dX = factors(given.shape, seed=2, dtype=dtype)
+    T, C = dense_twin(given)
+    close(
+        given.line(W, X, dW, dX), line(T, C, *(a.astype(float) for a in (W, X, dW, dX))), dtype, 5
+    )
+
+
+@all_structures
+@sides
+@both_dtypes
+def test_gauss_newton_product(structure, side, dtype):
+    given = oriented(structure, side, dtype)
+    W, X = factors(given.shape, dtype=dtype)
+    dW, dX = factors(given.shape, seed=2, dtype=dtype)
+    _, C = dense_twin(given)
+    for got, wanted in zip(
+        given.gn_product(W, X, dW, dX), gauss_newton(C, W, X, dW, dX), strict=True
+    ):
+        close(got, wanted, dtype)
+
+
+@all_structures
+@sides
+def test_residual_operator(structure, side):
+    given = oriented(structure, side, np.float64)
+    W, X = factors(given.shape)
+    operator = given.residual_operator(W, X)
+    close(operator @ np.eye(given.shape[1]), residual(*dense_twin(given), W, X), np.float64)
+    assert dot_test(operator) < 1e-14
+
+
+@all_structures
+@sides
+@both_dtypes
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("rank", [1, 4, 11])  # 11 is above most rows' number of entries
+def test_best_rows(structure, side, dtype, pinned, rank):
+    given = oriented(structure, side, dtype)
+    m, n = given.shape
+    X = factors((n,), rank, dtype=dtype)[0]
+    reg = np.random.default_rng(3).uniform(0.5, 2, m).astype(dtype)
+    fixed = Fixed(*factors((m, n), 2, seed=4, dtype=dtype)) if pinned else None
+    W, deficient = given.best_rows(X, reg, fixed)
+    assert W.dtype == dtype
+    assert deficient == 0
+    close(W, best_rows(*dense_twin(given), X, reg, fixed), dtype, 10)
+
+
+@all_structures
+@sides
+@pytest.mark.parametrize("rank", [3, 11])
+def test_best_rows_without_ridge_have_least_norm(structure, side, rank):
+    given = oriented(structure, side, np.float64)
+    m, n = given.shape
+    X = factors((n,), rank)[0]
+    X[:, -1] = X[:, 0]  # collinear: every row's system is singular
+    W, deficient = given.best_rows(X, np.zeros(m))
+    close(W, best_rows(*dense_twin(given), X, np.zeros(m)), np.float64, 1e4)
+    assert deficient > 0
+
+
+@pytest.mark.parametrize("structure", ["dense", "observed"])
+def test_a_row_without_cells_gets_zeros(structure):
+    given = problem(structure, share=0.12, m=40)
+    empty = given.row_counts() == 0
+    assert empty.any()
+    X = factors((given.shape[1],))[0]
+    for reg in (0.0, 1.0):
+        W, _ = given.best_rows(X, np.full(given.shape[0], reg))
+        assert not W[empty].any()
+        assert np.isfinite(W).all()
+
+
+@all_structures
+def test_several_chunks_and_blocks(structure):
+    """Sizes above one chunk, one block and one panel, where edges can go wrong."""
+    given = problem(structure, m=700, n=330, rank=2)
+    W, X = factors(given.shape, 5)
+    T, C = dense_twin(given)
+    value, dW, dX = given.loss_grad(W, X)
+    close(value, loss(T, C, W, X), np.float64)
+    for got, wanted in zip((dW, dX), gradient(T, C, W, X), strict=True):
+        close(got, wanted, np.float64)
+    reg = np.ones(given.shape[0])
+    close(given.best_rows(X, reg).W, best_rows(T, C, X, reg), np.float64, 10)
+
+
+@all_structures
+def test_sums_and_counts(structure):
+    given = problem(structure)
+    T, C = dense_twin(given)
+    assert given.total_weight() == pytest.approx(C.sum())
+    assert given.mean() == pytest.approx((C * T).sum() / C.sum())
+    assert given.row_counts().sum() == given.nnz
+    if structure not in ("baseline", "rank-one"):
+        np.testing.assert_array_equal(given.row_counts(), (C > 0).sum(axis=1))
+        np.testing.assert_array_equal(given.T.row_counts(), (C > 0).sum(axis=0))
+
+
+@all_structures
+@both_dtypes
+def test_any_number_of_threads_gives_the_same_bits(structure, dtype):
+    answers = []
+    for n_threads in (1, 2, 3, 8):
+        given = problem(structure, n_threads, m=900, n=400, dtype=dtype)
+        W, X = factors(given.shape, 6, dtype=dtype)
+        reg = np.ones(given.shape[0], dtype)
+        value, dW, dX = given.loss_grad(W, X)
+        q = given.line(W, X, dW, dX)
+        answers.append([np.float64(value), dW, dX, q, given.best_rows(X, reg).W, given.loss(W, X)])
+    for other in answers[1:]:
+        for got, wanted in zip(other, answers[0], strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="this is the run with the JIT off")
+def test_the_same_with_the_jit_off():
+    outcome = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", "not several and not threads"],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stdout[-3000:]

@@ -1,0 +1,282 @@
+"""Solvers × weight structures. A new solver or structure joins by its line in the table."""
+
+import pickle
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from cases import STRUCTURES, arguments
+from naive import dense_twin, gradient, objective
+
+import wlrmf
+from wlrmf import Status, Stop
+from wlrmf.problem import build
+from wlrmf.solvers import ALS, LBFGS, SOLVERS, GradientDescent
+from wlrmf.validation import read_cells
+
+ITERATIVE = {name: solver for name, solver in SOLVERS.items() if name != "svd"}
+ITERATIVE["als-plain"] = ALS(acceleration=None)
+MONOTONE = set(ITERATIVE)
+RESUMABLE = set(ITERATIVE) - {"lbfgs"}  # SciPy's loop begins anew
+
+solvers = pytest.mark.parametrize("name", ITERATIVE)
+structures = pytest.mark.parametrize("structure", STRUCTURES)
+LONG = Stop(gtol=1e-8, ftol=0, max_iter=5000)
+
+
+def fit(structure, name, rank=3, reg=0.5, **options):
+    given, _ = arguments(structure)
+    return wlrmf.fit(**given | {"reg": reg, "rank": rank, "solver": ITERATIVE[name]} | options)
+
+
+def twin(structure):
+    given, _ = arguments(structure)
+    return dense_twin(build(read_cells(**given)))
+
+
+@solvers
+@structures
+def test_descends_to_a_stationary_point(name, structure):
+    model = fit(structure, name, reg=1.0, stop=LONG)
+    assert model.success, model
+    values = np.array(model.trace.value)
+    if name in MONOTONE:
+        assert (np.diff(values) <= 1e-12 * values[:-1]).all()
+    assert values[-1] < 0.7 * values[0]
+    T, C = twin(structure)
+    dW, dX = gradient(T, C, model.left, model.right)
+    dW, dX = dW + 2 * model.left, dX + 2 * model.right
+    start = np.sqrt(np.sum(gradient(T, C, np.ones((23, 3)), np.ones((17, 3)))[0] ** 2))
+    assert np.sqrt(np.sum(dW**2) + np.sum(dX**2)) < 1e-6 * start
+    wanted = objective(T, C, model.left, model.right, np.ones(23), np.ones(17))
+    assert model.value == pytest.approx(wanted, rel=1e-12)
+
+
+@solvers
+@pytest.mark.parametrize("structure", ["complete", "dense", "observed", "weighted"])
+@pytest.mark.parametrize("noise", [0.0, 1e-8])
+def test_finds_a_planted_matrix(name, structure, noise):
+    given, truth = arguments(structure, m=40, n=30, rank=2, noise=noise, share=0.7)
+    stop = Stop(gtol=1e-13, ftol=0, max_iter=4000)
+    model = wlrmf.fit(**given, rank=2, solver=ITERATIVE[name], stop=stop)
+    assert np.abs(model.reconstruct() - truth).max() < 1e-6 * np.abs(truth).max() + 10 * noise
+
+
+@pytest.mark.parametrize("name", sorted(RESUMABLE))
+@structures
+def test_resumes_as_if_it_had_not_stopped(name, structure):
+    whole = fit(structure, name, stop=Stop(max_iter=8, ftol=0, gtol=0))
+    half = fit(structure, name, stop=Stop(max_iter=5, ftol=0, gtol=0))
+    before = list(half.trace.value)
+    state = pickle.loads(pickle.dumps(half.state))
+    rest = fit(structure, name, start=state, stop=Stop(max_iter=3, ftol=0, gtol=0))
+    np.testing.assert_array_equal(rest.left, whole.left)
+    np.testing.assert_array_equal(rest.right, whole.right)
+    assert rest.trace.value == whole.trace.value
+    assert rest.trace.iteration == list(range(9))
+    assert np.all(np.diff(rest.trace.seconds) >= 0)
+    assert half.trace.value == before  # the older run's record is its own
+
+
+@solvers
+def test_resumes_from_another_solvers_state(name):
+    first = fit("observed", "als", stop=Stop(max_iter=3))
+    model = fit("observed", name, start=first.state, stop=Stop(max_iter=5, ftol=0, gtol=0))
+    assert model.value < first.value
+    assert model.n_iter == 8
+
+
+@solvers
+def test_any_number_of_threads_gives_the_same_bits(name):
+    given, _ = arguments("observed", m=700, n=300, rank=3, share=0.3)
+    models = [
+        wlrmf.fit(
+            **given, rank=3, reg=1.0, solver=ITERATIVE[name], n_threads=k, stop=Stop(max_iter=4)
+        )
+        for k in (1, 2, 3, 8)
+    ]
+    for model in models[1:]:
+        np.testing.assert_array_equal(model.left, models[0].left)
+        np.testing.assert_array_equal(model.right, models[0].right)
+
+
+@solvers
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_keeps_the_dtype(name, dtype):
+    given, _ = arguments("dense", dtype=dtype)
+    model = wlrmf.fit(
+        **given, rank=2, reg=0.1, bias=True, solver=ITERATIVE[name], stop=Stop(max_iter=5)
+    )
+    assert model.W.dtype == model.X.dtype == dtype
+    assert model.row_bias.dtype == dtype
+    assert isinstance(model.value, float)
+
+
+@pytest.mark.parametrize("name", ["als", "gd", "lbfgs"])
+def test_float32_ends_near_float64(name):
+    values = []
+    for dtype in (np.float32, np.float64):
+        given, _ = arguments("observed", dtype=dtype)
+        model = wlrmf.fit(
+            **given, rank=3, reg=1.0, solver=name, stop=Stop(gtol=1e-12, ftol=0, max_iter=3000)
+        )
+        assert model.success, model
+        values.append(model.value)
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+class TestSVD:
+    """The closed form against numpy's."""
+
+    @pytest.mark.parametrize("shape", [(12, 9), (9, 12), (1, 5), (5, 1), (600, 510)])
+    def test_is_the_truncated_svd(self, shape):
+        Y = np.random.default_rng(0).standard_normal(shape)
+        rank = min(3, *shape)
+        U, s, Vt = np.linalg.svd(Y, full_matrices=False)
+        model = wlrmf.fit(Y, rank=rank)
+        assert model.status is Status.EXACT
+        np.testing.assert_allclose(
+            model.reconstruct(), (U[:, :rank] * s[:rank]) @ Vt[:rank], atol=1e-8
+        )
+        assert model.value == pytest.approx(np.sum(s[rank:] ** 2), abs=1e-9)
+
+    @pytest.mark.parametrize("reg", [2.0, (0.5, 8.0)])
+    def test_soft_thresholds(self, reg):
+        Y = np.random.default_rng(0).standard_normal((12, 9))
+        U, s, Vt = np.linalg.svd(Y, full_matrices=False)
+        shrunk = np.maximum(s[:4] - 2, 0)
+        model = wlrmf.fit(Y, rank=4, reg=reg)
+        np.testing.assert_allclose(model.reconstruct(), (U[:, :4] * shrunk) @ Vt[:4], atol=1e-10)
+        assert model.optimality < 1e-10
+        assert np.linalg.matrix_rank(model.W) == (shrunk > 0).sum()
+
+    def test_als_agrees(self):
+        Y = np.random.default_rng(0).standard_normal((12, 9))
+        exact = wlrmf.fit(Y, rank=3, reg=0.5)
+        other = wlrmf.fit(Y, rank=3, reg=0.5, solver="als", stop=Stop(gtol=1e-9, ftol=0))
+        assert other.value == pytest.approx(exact.value, rel=1e-9)
+
+    def test_needs_complete_data(self):
+        given, _ = arguments("dense")
+        with pytest.raises(ValueError, match=r"'svd' needs svd.*dense"):
+            wlrmf.fit(**given, rank=2, solver="svd")
+
+
+@dataclass(frozen=True)
+class Diverging:
+    """Goes down twice, then to NaN."""
+
+    name: ClassVar[str] = "diverging"
+    needs: ClassVar[frozenset] = frozenset({"value_and_grad"})
+
+    def step(self, objective, state):
+        scale = 0.5 if state.iteration < 2 else np.nan
+        return state.moved(objective, state.W - scale * 1e-4 * state.dW, state.X)
+
+
+def test_a_value_that_is_not_finite_ends_the_run_at_the_best_point():
+    given, _ = arguments("observed")
+    with pytest.warns(wlrmf.ConvergenceWarning, match="not finite"):
+        model = wlrmf.fit(**given, rank=2, solver=Diverging())
+    assert model.status is Status.NOT_FINITE
+    assert not model.success
+    assert model.n_iter == 2
+    assert np.isfinite(model.left).all()
+    with pytest.raises(wlrmf.NotConvergedError) as caught:
+        wlrmf.fit(**given, rank=2, solver=Diverging(), throw=True)
+    assert caught.value.result.n_iter == 2
+
+
+def test_gtol_means_the_gradient_and_ftol_the_value():
+    by_gradient = fit("observed", "als", reg=1.0, stop=Stop(gtol=1e-3, ftol=0))
+    assert by_gradient.status is Status.GRADIENT
+    assert by_gradient.trace.optimality[-1] <= 1e-3 < by_gradient.trace.optimality[-2]
+    by_value = fit("observed", "als", reg=1.0, stop=Stop(gtol=0, ftol=1e-3))
+    assert by_value.status is Status.VALUE
+    last, end = by_value.trace.value[-2:]
+    assert last - end <= 1e-3 * last
+
+
+@solvers
+def test_budgets(name):
+    model = fit("observed", name, stop=Stop(max_iter=3, gtol=0, ftol=0))
+    assert (model.status, model.n_iter, len(model.trace)) == (Status.MAX_ITER, 3, 4)
+    model = fit("observed", name, stop=Stop(max_seconds=0, gtol=0, ftol=0))
+    assert (model.status, model.n_iter) == (Status.MAX_SECONDS, 1)
+    model = fit("observed", name, stop=Stop(max_iter=0))
+    assert (model.status, model.n_iter, model.success) == (Status.NOT_STARTED, 0, False)
+    assert model.value == model.trace.value[0]
+
+
+def test_a_fit_that_hits_the_default_budget_says_so():
+    given, _ = arguments("observed")
+    short = GradientDescent()
+    with pytest.warns(wlrmf.ConvergenceWarning, match="max_iter"):
+        wlrmf.fit(**given, rank=7, reg=1e-6, solver=short)
+
+
+@solvers
+def test_callback_stops_cleanly_and_its_errors_pass(name):
+    seen = []
+
+    def stop_at_three(state):
+        seen.append(state.value)
+        if state.iteration == 3:
+            raise StopIteration
+
+    model = fit("observed", name, callback=stop_at_three)
+    assert (model.status, model.n_iter, len(seen)) == (Status.CALLBACK, 3, 3)
+    assert model.value <= min(seen)
+
+    def broken(state):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        fit("observed", name, callback=broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "per_iteration"),
+    [
+        ("als", {"gradient": 1, "row_solves": 2, "line": 1}),
+        ("als-plain", {"gradient": 1, "row_solves": 2, "line": 0}),
+        ("gd", {"gradient": 1, "row_solves": 0, "line": 1}),
+    ],
+)
+def test_reported_counts_are_true(name, per_iteration, monkeypatch):
+    from wlrmf.problem import Observed
+
+    calls = dict.fromkeys(("loss", "loss_grad", "best_rows", "line"), 0)
+    for method in calls:
+        original = getattr(Observed, method)
+
+        def counted(*args, _method=method, _original=original):
+            calls[_method] += 1
+            return _original(*args)
+
+        monkeypatch.setattr(Observed, method, counted)
+    model = fit("observed", name, stop=Stop(max_iter=6, ftol=0, gtol=0))
+    ends = {"gradient": 2, "row_solves": 1, "line": 0}  # the start, and the closing row solve
+    for kind, each in per_iteration.items():
+        assert getattr(model.counts, kind) == 6 * each + ends[kind]
+    assert calls["loss_grad"] == model.counts.gradient
+    assert calls["best_rows"] == model.counts.row_solves
+    assert calls["line"] == model.counts.line
+
+
+def test_bad_solvers_and_options():
+    given, _ = arguments("observed")
+    with pytest.raises(ValueError, match=r"one of 'auto', 'svd', 'als'.*got 'asl'"):
+        wlrmf.fit(**given, rank=2, solver="asl")
+    with pytest.raises(TypeError, match="a class: call it first"):
+        wlrmf.fit(**given, rank=2, solver=ALS)
+    with pytest.raises(TypeError, match="without name, needs, step"):
+        wlrmf.fit(**given, rank=2, solver=object())
+    with pytest.raises(ValueError, match=r'must be "ncg" or None'):
+        ALS(acceleration="anderson")
+    with pytest.raises(ValueError, match="`memory` must be an int of at least 1"):
+        LBFGS(memory=0)
+    for bad in ({"gtol": -1}, {"ftol": np.nan}, {"max_iter": -1}, {"max_seconds": np.inf}):
+        with pytest.raises(ValueError, match=f"`{next(iter(bad))}`"):
+            Stop(**bad)
