@@ -96,6 +96,12 @@ def test_values_and_weights_may_be_absent(csv):
     assert triplets.weights.data.tolist() == [1, 0.5, 2]
 
 
+def test_one_column_may_be_both_values_and_weights(csv, parquet):
+    for path in (csv(TEXT), parquet(columns_of_text())):
+        triplets = read_triplets(path, **NAMES, values="w", weights="w")
+        assert triplets.matrix.data.tolist() == triplets.weights.data.tolist() == [1, 0.5, 2]
+
+
 def test_a_stored_zero_is_observed(csv):
     triplets = read_triplets(csv("user,item,rating\n1,1,0\n"), **NAMES, values="rating")
     assert triplets.matrix.nnz == 1

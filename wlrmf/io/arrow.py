@@ -76,12 +76,10 @@ def read_csv(
 
     Parameters
     ----------
-    path : str or path-like
-        The file.
-    first : sequence of str
-        Its first row.
+    path, first : str or path-like, sequence of str
+        The file and its first row.
     types : dict of int to pyarrow type
-        The columns to read, by position; the result calls them f0, f1, … accordingly.
+        The columns to read by position, which the result calls f0, f1, …
     header : bool
         Whether the first row holds names.
     text_may_be_missing : bool
@@ -110,15 +108,18 @@ def read_csv(
             table = module.read_csv(path, serial, parse, convert)  # knows the row's number
         except pa.ArrowException as error:
             raise DataFileError(_reason(str(error), first if header else None)) from error
-    width = table.num_columns
-    if some:
-        with arrow_refusals(), module.open_csv(path, serial, parse) as reader:
-            width = len(reader.schema)
-    if width != len(first):
+    if (_width(path, first, header) if some else table.num_columns) != len(first):
         raise DataFileError("its quotes or line ends can be read in more than one way")
     if not table.num_rows:
         raise DataFileError("has a header and no rows")
     return table
+
+
+def _width(path: str | os.PathLike[str], first: Sequence[str], header: bool) -> int:
+    """Return the number of columns that pyarrow sees."""
+    _, serial, parse = _csv_options(first, header)
+    with arrow_refusals(), pyarrow("pyarrow.csv").open_csv(path, serial, parse) as reader:
+        return len(reader.schema)
 
 
 def _csv_options(first: Sequence[str], header: bool) -> tuple[Any, Any, Any]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 MATRIX_ENDINGS = (".csv", ".mtx", ".mtx.gz", ".npy", ".npz", ".parquet")
-TRIPLET_ENDINGS = (".csv", ".npz", ".parquet")
 WRITTEN_ENDINGS = (".csv", ".npy", ".parquet")
 COLUMNS_ENDINGS = (".csv", ".parquet")
 

@@ -13,7 +13,6 @@ from wlrmf.files import refusing
 from wlrmf.io.arrays import read_npz_columns
 from wlrmf.io.arrow import arrow_refusals, first_row, numbers, pyarrow, read_csv
 from wlrmf.io.table import (
-    TRIPLET_ENDINGS,
     DataFileError,
     Triplets,
     as_float,
@@ -45,44 +44,38 @@ def read_triplets(
         Names of the columns with the ids, integers or texts. Ids become indices in sorted order:
         integers by value, texts by code point. In a .csv file ids are integers when all of them
         are written as integers are, without leading zeros or points.
-    values : str, optional
-        Name of the column of values; without it every value is 1.
-    weights : str, optional
-        Name of the column of weights.
+    values, weights : str, optional
+        Names of the columns of values (every value is 1 without) and of weights.
 
     Returns
     -------
     Triplets
-        The sparse matrix, the weights on the same entries or None, and the ids.
+        The sparse matrix, the weights on the same entries, and the ids.
 
     Raises
     ------
     DataFileError
-        If a column is absent, an id or a number missing, a cell not a number, a pair of ids there
-        twice, or the file absent, empty, damaged or of an unknown kind.
-    ImportError
-        If pyarrow is needed and absent.
-    OSError
-        If the file cannot be read.
+        If a column, an id or a number is missing, a cell not a number, a pair of ids there twice,
+        or the file absent, empty, damaged or of an unknown kind.
+    ImportError, OSError
+        If pyarrow is needed and absent; if the file cannot be read.
     """
     ids = [rows, cols]
     measures = [name for name in (values, weights) if name is not None]
     if rows == cols or {rows, cols} & set(measures):
         raise ValueError(f"`rows` and `cols` must be columns of their own; got {ids + measures}")
-    ending = ending_of(path, TRIPLET_ENDINGS)
+    read = _READERS[ending_of(path, tuple(_READERS))]
     check_readable(path)
     with refusing(path, DataFileError):
-        read = {".csv": _from_csv, ".parquet": _from_parquet, ".npz": _from_npz}[ending]
         coded, measured = read(path, ids, measures)
         (row_ids, i), (col_ids, j) = (_in_order(*each) for each in coded)
         for name, array in zip(measures, measured, strict=True):
             _refuse_missing(name, np.isnan(array))
         _refuse_repeated(i, j, f"`{rows}` and `{cols}`", row_ids, col_ids)
-    shape = (row_ids.size, col_ids.size)
-    data = measured[0] if values is not None else np.ones(i.size)
-    matrix = sparse.coo_array((data, (i, j)), shape=shape)
-    weight = None if weights is None else sparse.coo_array((measured[-1], (i, j)), shape=shape)
-    return Triplets(matrix, weight, row_ids, col_ids)
+    if values is None:
+        measured.insert(0, np.ones(i.size))
+    matrices = [sparse.coo_array((a, (i, j)), (row_ids.size, col_ids.size)) for a in measured]
+    return Triplets(matrices[0], matrices[1] if weights is not None else None, row_ids, col_ids)
 
 
 def _from_csv(path: str | os.PathLike[str], ids: list[str], measures: list[str]) -> Columns:
@@ -103,7 +96,7 @@ def _from_parquet(path: str | os.PathLike[str], ids: list[str], measures: list[s
         header = file.schema_arrow.names
         for name in ids + measures:
             _place(name, header)
-        table = file.read(columns=[*ids, *measures])
+        table = file.read(columns=list(dict.fromkeys(ids + measures)))
         if not table.num_rows:
             raise DataFileError("has no rows")
         coded = [_coded(table.column(name), name) for name in ids]
@@ -123,6 +116,9 @@ def _from_npz(path: str | os.PathLike[str], ids: list[str], measures: list[str])
             _refuse_missing(name, np.isnan(arrays[name]))
         coded.append((_ids(labels, name), codes))
     return coded, [as_float(arrays[name]) for name in measures]
+
+
+_READERS = {".csv": _from_csv, ".npz": _from_npz, ".parquet": _from_parquet}
 
 
 def _place(name: str, header: list[str]) -> int:

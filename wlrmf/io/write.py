@@ -13,12 +13,14 @@ from wlrmf.files import replacing
 from wlrmf.io.arrow import pyarrow
 from wlrmf.io.table import COLUMNS_ENDINGS, WRITTEN_ENDINGS, ending_of
 
+Names = Sequence[Any] | NDArray[Any]
+
 
 def write_matrix(
     path: str | os.PathLike[str],
     values: ArrayLike,
-    row_names: Sequence[Any] | NDArray[Any] | None = None,
-    col_names: Sequence[Any] | NDArray[Any] | None = None,
+    row_names: Names | None = None,
+    col_names: Names | None = None,
 ) -> None:
     """Write a dense matrix to a .csv, .parquet or .npy file, whole or not at all.
 
@@ -44,19 +46,7 @@ def write_matrix(
         If writing fails; an old file at `path` is then intact.
     """
     ending = ending_of(path, WRITTEN_ENDINGS)
-    matrix = np.asarray(values)
-    if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
-        raise ValueError(
-            f"`values` must be a matrix of numbers; got {matrix.dtype} of shape {matrix.shape}"
-        )
-    for argument, names, size in zip(
-        ("row_names", "col_names"), (row_names, col_names), matrix.shape, strict=True
-    ):
-        if names is not None and len(names) != size:
-            raise ValueError(
-                f"`{argument}` must hold {size} names for values of shape {matrix.shape}; "
-                f"got {len(names)}"
-            )
+    matrix = _checked(values, row_names, col_names)
     if ending == ".npy":
         with replacing(path) as stream:
             np.save(stream, matrix, allow_pickle=False)
@@ -70,6 +60,23 @@ def write_matrix(
         header.insert(0, "" if ending == ".csv" else "row")
         columns.insert(0, np.array([str(name) for name in row_names], dtype=np.str_))
     _write_table(path, ending, header, columns, row_names is not None or col_names is not None)
+
+
+def _checked(values: ArrayLike, row_names: Names | None, col_names: Names | None) -> NDArray[Any]:
+    matrix = np.asarray(values)
+    if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
+        raise ValueError(
+            f"`values` must be a matrix of numbers; got {matrix.dtype} of shape {matrix.shape}"
+        )
+    for argument, names, size in zip(
+        ("row_names", "col_names"), (row_names, col_names), matrix.shape, strict=True
+    ):
+        if names is not None and len(names) != size:
+            raise ValueError(
+                f"`{argument}` must hold {size} names for values of shape {matrix.shape}; "
+                f"got {len(names)}"
+            )
+    return matrix
 
 
 def write_columns(path: str | os.PathLike[str], columns: Mapping[str, ArrayLike]) -> None:
