@@ -50,9 +50,9 @@ def masked(Y: Any, A: Any, W: Any, X: Any) -> tuple[float, np.ndarray, np.ndarra
     --------
     >>> import numpy as np
     >>> from wlrmf.gradients import masked
-    >>> value, dW, dX = masked([[1.0, 2.0]], [[1, 0]], W=[[1.0]], X=[[3.0, 4.0]])
+    >>> value, dW, dX = masked([[1.0, 2.0]], [[1, 3]], W=[[1.0]], X=[[3.0, 4.0]])
     >>> value, dW.tolist(), dX.tolist()
-    (4.0, [[12.0]], [[4.0, 0.0]])
+    (40.0, [[156.0]], [[4.0, 36.0]])
     """
     W, X = as_matrix(W, "W"), as_matrix(X, "X")
     given = as_matrix(Y, "Y")

@@ -82,26 +82,27 @@ def _add_panel(G, P, Q):
 
 
 @kernel
-def _entry(e, i, j, y, c, u, v, Wfix, Xfix):
+def _entry(e, i, j, entries, fixed):
     """Weights s and t of entry e: see the module's formula."""
-    target = y[e]
+    _, _, y, c, u, v = entries
+    Wfix, Xfix = fixed
     base = u[i] * v[j] if u.size > 0 else y[e] * 0
     weight = c[e] if c.size > 0 else y[e] * 0 + 1
-    pull = weight * target
+    pull = weight * y[e]
     if Wfix.shape[1] > 0:
-        z = _dot(Wfix[i], Xfix[j], Wfix.shape[1])
-        pull += (base - weight) * z
+        pull += (base - weight) * _dot(Wfix[i], Xfix[j], Wfix.shape[1])
     return weight - base, pull
 
 
 @kernel
-def _primal(i, indptr, indices, y, c, u, v, X, Wfix, Xfix, G, P, Q, w):
+def _primal(i, entries, fixed, X, G, P, Q, w):
     """Add the entries of row i to the Gram matrix G and to the right-hand side w."""
+    indptr, indices = entries[0], entries[1]
     rank = X.shape[1]
     fill = 0
     for e in range(indptr[i], indptr[i + 1]):
         j = indices[e]
-        s, t = _entry(e, i, j, y, c, u, v, Wfix, Xfix)
+        s, t = _entry(e, i, j, entries, fixed)
         x = X[j]
         for k in range(rank):
             P[fill, k] = x[k]
@@ -120,28 +121,23 @@ def _primal(i, indptr, indices, y, c, u, v, X, Wfix, Xfix, G, P, Q, w):
 
 
 @kernel
-def _dual(
-    i, indptr, indices, y, c, u, v, X, Wfix, Xfix, D, scale, K, B, alpha, w, tolerance, floor
-):
+def _dual(i, entries, fixed, X, D, scale, K, B, alpha, w, tolerance, floor):
     """Solve row i through its (entries x entries) system; 0 solved, 1 singular, 2 not applicable.
 
     With B = sqrt(s) x sqrt(d/D), d = max D:  (B B' + d I) alpha = t / sqrt(s),
     w = sqrt(d/D) B' alpha.
     """
+    indptr, indices, _, _, u, v = entries
     rank = X.shape[1]
     first, count = indptr[i], indptr[i + 1] - indptr[i]
-    top = D[0]
-    low = D[0]
-    for k in range(1, rank):
-        top = max(top, D[k])
-        low = min(low, D[k])
+    top, low = D.max(), D.min()
     if low <= floor and top > 0:
         return 2
     for k in range(rank):
         scale[k] = np.sqrt(top / D[k]) if top > low else 1
     for p in range(count):
         j = indices[first + p]
-        s, t = _entry(first + p, i, j, y, c, u, v, Wfix, Xfix)
+        s, t = _entry(first + p, i, j, entries, fixed)
         if not s > 0 or (u.size > 0 and s < u[i] * v[j] * 0.01):
             return 2
         root = np.sqrt(s)
@@ -166,61 +162,45 @@ def _dual(
 
 
 @kernel
+def _begin(i, u, lam, reg, start, D, w):
+    """Write the diagonal and the right-hand side that row i begins from; the pivots' floor."""
+    rank = D.size
+    floor = reg[i] * 0
+    for k in range(rank):
+        D[k] = reg[i]
+        if u.size > 0:
+            D[k] += u[i] * lam[k]
+            floor = max(floor, D[k] * D.dtype.type(4 * rank * ROTATION))
+        w[k] = start[i, k] if start.size > 0 else reg[i] * 0
+    return floor
+
+
+@kernel
 def solve(indptr, indices, y, c, u, v, X, lam, reg, start, Wfix, Xfix, lo, hi, out, failed):
     """Write the exact minimiser of rows lo..hi to `out`; mark the singular ones in `failed`."""
+    entries, fixed = (indptr, indices, y, c, u, v), (Wfix, Xfix)
     rank = X.shape[1]
-    G = np.empty((rank, rank), X.dtype)
-    P = np.empty((PANEL, rank), X.dtype)
-    Q = np.empty((PANEL, rank), X.dtype)
-    D = np.empty(rank, X.dtype)
-    scale = np.empty(rank, X.dtype)
-    B = np.empty((rank, rank), X.dtype)
-    alpha = np.empty(rank, X.dtype)
+    G, B = np.empty((rank, rank), X.dtype), np.empty((rank, rank), X.dtype)
+    P, Q = np.empty((PANEL, rank), X.dtype), np.empty((PANEL, rank), X.dtype)
+    D, scale, alpha = np.empty(rank, X.dtype), np.empty(rank, X.dtype), np.empty(rank, X.dtype)
     tolerance = X.dtype.type(4 * rank * np.finfo(X.dtype).eps)
     for i in range(lo, hi):
         w = out[i]
         failed[i] = False
-        floor = reg[i] * 0
-        for k in range(rank):
-            D[k] = reg[i]
-            if u.size > 0:
-                D[k] += u[i] * lam[k]
-                floor = max(floor, D[k] * X.dtype.type(4 * rank * ROTATION))
-            w[k] = start[i, k] if start.size > 0 else reg[i] * 0
+        floor = _begin(i, u, lam, reg, start, D, w)
         count = indptr[i + 1] - indptr[i]
         if count == 0 and u.size == 0:
             continue  # w = 0: nothing is known of this row
         if count < rank and start.size == 0:
-            state = _dual(
-                i,
-                indptr,
-                indices,
-                y,
-                c,
-                u,
-                v,
-                X,
-                Wfix,
-                Xfix,
-                D,
-                scale,
-                G,
-                B,
-                alpha,
-                w,
-                tolerance,
-                floor,
-            )
+            state = _dual(i, entries, fixed, X, D, scale, G, B, alpha, w, tolerance, floor)
             if state < 2:
                 failed[i] = state == 1
                 continue
-            for k in range(rank):
-                w[k] = 0
         for a in range(rank):
             for b in range(a):
                 G[a, b] = 0
             G[a, a] = D[a]
-        _primal(i, indptr, indices, y, c, u, v, X, Wfix, Xfix, G, P, Q, w)
+        _primal(i, entries, fixed, X, G, P, Q, w)
         failed[i] = not _cholesky_solve(G, w, rank, tolerance, floor)
 
 

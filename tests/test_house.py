@@ -1,0 +1,129 @@
+"""The plan of the house, read from the sources."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "wlrmf"
+
+# A module imports only from floors below its own, or from its own room. First match wins.
+FLOORS = {
+    "kernels": 0,
+    "validation": 0,
+    "result": 0,
+    "quartic": 0,
+    "diagnostics": 0,
+    "display": 0,
+    "progress": 0,
+    "files": 0,
+    "data": 0,
+    "archive": 1,
+    "problem": 1,
+    "gradients": 2,
+    "objective": 2,
+    "solvers.base": 3,
+    "solvers": 4,
+    "model": 5,
+    "fit": 6,
+    "io": 7,
+    "plot": 7,
+    "demo": 8,
+    "cli": 9,
+}
+SOURCES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT)
+every_file = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room(module):
+    found = max(
+        (r for r in FLOORS if module == r or module.startswith(r + ".")), key=len, default=None
+    )
+    assert found is not None, f"{module} has no floor: give it one"
+    return found
+
+
+def imports(path):
+    """Modules of this package that a file imports, lazily too."""
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            module = [*base, *(node.module or "").split(".")]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "wlrmf":
+            module = node.module.split(".")[1:]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("wlrmf."):
+                    yield alias.name.removeprefix("wlrmf.")
+            continue
+        else:
+            continue
+        module = [part for part in module if part]
+        for alias in node.names:
+            here = ROOT.joinpath(*module)
+            inside = (here / f"{alias.name}.py").exists() or (here / alias.name).is_dir()
+            name = ".".join([*module, alias.name] if inside else module)
+            if name:
+                yield name
+
+
+@every_file
+def test_imports_go_down(path):
+    own = room(module_name(path))
+    for other in imports(path):
+        target = room(other)
+        assert target == own or FLOORS[target] < FLOORS[own], f"{own} imports {other}"
+
+
+@every_file
+def test_files_and_functions_are_small(path):
+    text = path.read_text()
+    lines = len(text.splitlines())
+    limit = 600 if path.parent.name == "kernels" else 400
+    if path.parent.name == "solvers" and path.name not in ("base.py", "__init__.py"):
+        limit = 150
+    assert lines <= limit
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = node.end_lineno - body[0].lineno + 1 if body else 0
+            assert length <= 50, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kernels").glob("*.py")), ids=lambda p: p.name)
+def test_kernels_stand_alone(path):
+    """A cached kernel is renewed when its own file changes; helpers elsewhere would go stale."""
+    if path.name in ("__init__.py", "_jit.py", "chunks.py"):
+        return
+    assert set(imports(path)) <= {"kernels._jit"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            assert [d.id for d in node.decorator_list] == ["kernel"], node.name
+
+
+def test_flags_are_declared_once():
+    for path in SOURCES:
+        text = path.read_text()
+        if path.name != "_jit.py":
+            assert "fastmath" not in text, path
+            assert "njit" not in text, path
+        assert "parallel=True" not in text, path
+    from wlrmf.kernels._jit import FASTMATH
+
+    assert not FASTMATH & {"nnan", "ninf", "fast"}
+
+
+def test_no_print_outside_the_command_line():
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                allowed = path.name in ("cli.py", "build_nyc_delays.py")
+                assert allowed or node.func.id != "print", path
