@@ -376,6 +376,46 @@ class TestModel:
                 again.transform(given["Y"], **new), model.transform(given["Y"], **new)
             )
 
+    def test_names_of_a_frame_are_kept(self, table, tmp_path):
+        frame = pd.DataFrame(table[0]).set_axis(list("abcdefghijklmnopqrst"), axis=1)
+        model = wlrmf.fit(frame, rank=1, stop=FEW)
+        assert model.row_names is None
+        frame.index = [f"row {i}" for i in range(30)]
+        named = wlrmf.fit(frame, rank=1, stop=FEW)
+        named.save(tmp_path / "named.npz")
+        again = wlrmf.load(tmp_path / "named.npz")
+        assert again.row_names.tolist() == frame.index.tolist()
+        assert again.col_names.tolist() == list(frame.columns)
+        assert again.fold_in(frame[3:5]).row_names.tolist() == ["row 3", "row 4"]
+
+    @pytest.mark.parametrize(
+        ("name", "change"),
+        [
+            ("left", lambda a: a[:, :1]),
+            ("left", lambda a: a.astype(int)),
+            ("right", lambda a: a.ravel()),
+            ("numbers", lambda a: a[:2]),
+            ("row_reg", lambda a: np.ones(3)),
+            ("trace_value", lambda a: None),
+            ("layout", lambda a: a | {"rank": -1}),
+            ("layout", lambda a: a | {"rank": "2"}),
+            ("has_bias", lambda a: 1),
+            ("status", lambda a: "FINE"),
+        ],
+    )
+    def test_load_refuses_parts_that_do_not_fit(self, table, tmp_path, name, change):
+        from wlrmf import archive
+
+        path = tmp_path / "model.npz"
+        wlrmf.fit(table[0], rank=2, bias=True, stop=FEW).save(path)
+        arrays, header = archive.read(path)
+        part = arrays if name in arrays else header
+        part[name] = change(part[name])
+        arrays = {k: v for k, v in arrays.items() if v is not None}
+        archive.write(path, arrays, header)
+        with pytest.raises(wlrmf.ModelFormatError, match="do not make a model"):
+            wlrmf.load(path)
+
     def test_load_refuses_what_is_no_model(self, tmp_path):
         other = tmp_path / "other.npz"
         np.savez(other, a=np.arange(3))

@@ -24,6 +24,7 @@ FLOORS = {
     "objective": 2,
     "solvers.base": 3,
     "solvers": 4,
+    "model_file": 3,
     "model": 5,
     "fit": 6,
     "io": 7,

@@ -18,6 +18,7 @@ from .progress import progress_bar
 from .result import Status
 from .solvers import get_solver
 from .solvers.base import State, Stop, minimise
+from .validation.arrays import read_names
 from .validation.cells import Cells, read_cells
 from .validation.errors import ConvergenceWarning, NotConvergedError, describe
 from .validation.memory import check_memory
@@ -179,6 +180,7 @@ def fit(
             row_reg=row_reg,
             reg_scaling=reg_scaling,
             **_baseline_of(cells),
+            **dict(zip(("row_names", "col_names"), read_names(Y), strict=True)),
         )
     _tell(model, default_stop=stop is None, throw=throw)
     return model

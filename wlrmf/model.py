@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from . import archive, display
+from . import display, model_file
 from .kernels.chunks import available_threads, one_blas_thread
 from .objective import Layout, Objective
 from .problem import build
 from .result import Counts, Status, Trace
 from .solvers.base import State
+from .validation.arrays import read_names
 from .validation.cells import read_cells
 from .validation.options import read_int, read_pinned, read_reg, spread_reg
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +50,8 @@ class Factorization:
         Rows and columns without an observed cell. Their factors are 0.
     start_values : tuple of float
         The value that each start ended with; the model is that of the least.
+    row_names, col_names : ndarray of str or None
+        Of a data frame's rows and columns.
     state : State or None
         To go on from here: ``fit(..., start=model.state)``. Not saved.
     """
@@ -75,6 +76,8 @@ class Factorization:
     reg_scaling: str
     base_u: float | np.ndarray | None = None
     base_v: np.ndarray | None = None
+    row_names: np.ndarray | None = None
+    col_names: np.ndarray | None = None
     state: State | None = field(default=None)
 
     @property
@@ -242,6 +245,8 @@ class Factorization:
             reg_scaling=self.reg_scaling,
             base_u=self.base_u if baseline is None else baseline,
             base_v=self.base_v,
+            row_names=read_names(Y_new)[0],
+            col_names=self.col_names,
         )
 
     def transform(self, Y_new: Any, mask_new: Any = None, **options: Any) -> np.ndarray:
@@ -287,25 +292,7 @@ class Factorization:
 
         The file is written beside it and renamed, so a failure leaves an older file whole.
         """
-        arrays = {
-            "left": self.left,
-            "right": self.right,
-            "empty_rows": self.empty_rows,
-            "empty_cols": self.empty_cols,
-            "start_values": np.asarray(self.start_values, np.float64),
-            "row_reg": np.asarray(self.row_reg, np.float64),
-            **{f"trace_{name}": column for name, column in self.trace.to_dict().items()},
-        }
-        if self.base_v is not None:
-            arrays |= {"base_u": np.asarray(self.base_u, np.float64), "base_v": self.base_v}
-        header = {
-            "layout": vars(self.layout),
-            "status": self.status.name,
-            "counts": vars(self.counts),
-        }
-        plain = ("has_bias", "value", "loss", "optimality", "n_iter", "solver", "n_regularized")
-        header |= {name: getattr(self, name) for name in (*plain, "reg_scaling")}
-        archive.write(path, arrays, header)
+        model_file.write(path, vars(self))
 
     def __repr__(self) -> str:
         return display.one_line(self)
@@ -322,29 +309,7 @@ def load(path: str | PathLike[str]) -> Factorization:
     ModelFormatError
         If the file is not such a model, is damaged, or is of a newer version.
     """
-    arrays, header = archive.read(path)
-    try:
-        trace = {k.removeprefix("trace_"): v for k, v in arrays.items() if k.startswith("trace_")}
-        base_u, row_reg = arrays.get("base_u"), arrays["row_reg"]
-        plain = ("has_bias", "value", "loss", "optimality", "n_iter", "solver", "n_regularized")
-        return Factorization(
-            left=arrays["left"],
-            right=arrays["right"],
-            layout=Layout(**header["layout"]),
-            status=Status[header["status"]],
-            counts=Counts(**header["counts"]),
-            trace=Trace(**{name: column.tolist() for name, column in trace.items()}),
-            empty_rows=arrays["empty_rows"],
-            empty_cols=arrays["empty_cols"],
-            start_values=tuple(arrays["start_values"].tolist()),
-            row_reg=row_reg if row_reg.ndim else float(row_reg),
-            reg_scaling=header["reg_scaling"],
-            base_u=None if base_u is None else base_u if base_u.ndim else float(base_u),
-            base_v=arrays.get("base_v"),
-            **{name: header[name] for name in plain},
-        )
-    except (KeyError, TypeError) as error:
-        raise archive.ModelFormatError(f"{path}: not a whole model: {error}") from None
+    return Factorization(**model_file.read(path))
 
 
 def _read_index(value: Any, name: str, size: int) -> np.ndarray:

@@ -95,6 +95,21 @@ def _from_pandas(frame: Any) -> np.ndarray:
     return np.asarray(frame.to_numpy(dtype=np.float32 if single else np.float64, na_value=np.nan))
 
 
+def read_names(value: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Names of a data frame's rows and columns as text; None where it has no names of its own."""
+    module = type(value).__module__.partition(".")[0]
+    if module not in ("pandas", "polars") or not hasattr(value, "columns"):
+        return None, None
+    index = getattr(value, "index", None)
+    axes = (index, value.columns)
+    named = (axis is not None and type(axis).__name__ != "RangeIndex" for axis in axes)
+    rows, cols = (
+        np.asarray([str(name) for name in axis], dtype=np.str_) if has else None
+        for axis, has in zip(axes, named, strict=True)
+    )
+    return rows, cols
+
+
 def _real(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise TypeError(

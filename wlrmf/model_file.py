@@ -1,0 +1,107 @@
+"""A model's fields as arrays and a JSON header, and back, judged on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from . import archive
+from .objective import Layout
+from .result import Counts, Status, Trace
+
+ARRAYS = ("left", "right", "empty_rows", "empty_cols", "start_values", "row_reg")
+OPTIONAL = ("base_u", "base_v", "row_names", "col_names")
+NUMBERS = ("value", "loss", "optimality")  # an array, because JSON has no NaN
+PLAIN: dict[str, type] = {
+    "has_bias": bool,
+    "n_iter": int,
+    "solver": str,
+    "n_regularized": int,
+    "reg_scaling": str,
+}
+
+
+def write(path: str | PathLike[str], fields: Mapping[str, Any]) -> None:
+    """Write the fields of a `Factorization`, all but its state."""
+    arrays = {name: np.asarray(fields[name]) for name in ARRAYS}
+    arrays |= {name: np.asarray(fields[name]) for name in OPTIONAL if fields[name] is not None}
+    arrays["numbers"] = np.array([fields[name] for name in NUMBERS], np.float64)
+    arrays |= {f"trace_{name}": column for name, column in fields["trace"].to_dict().items()}
+    header = {name: fields[name] for name in PLAIN}
+    header |= {
+        "layout": vars(fields["layout"]),
+        "status": fields["status"].name,
+        "counts": vars(fields["counts"]),
+    }
+    archive.write(path, arrays, header)
+
+
+def read(path: str | PathLike[str]) -> dict[str, Any]:
+    """The fields that `write` wrote.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged, of another kind or from a newer version, or its parts do not fit.
+    """
+    arrays, header = archive.read(path)
+    try:
+        fields = _fields(arrays, header)
+        _judge(fields)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise archive.ModelFormatError(f"{path}: its parts do not make a model: {error}") from None
+    return fields
+
+
+def _fields(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+    fields |= {name: arrays.get(name) for name in OPTIONAL}
+    for name in ("row_reg", "base_u"):  # a number where it is the same for all rows
+        value = fields[name]
+        fields[name] = float(value) if value is not None and value.ndim == 0 else value
+    fields["start_values"] = tuple(arrays["start_values"].tolist())
+    fields |= dict(zip(NUMBERS, arrays["numbers"].tolist(), strict=True))
+    fields["trace"] = Trace(**{name: arrays[f"trace_{name}"].tolist() for name in vars(Trace())})
+    for name, kind in PLAIN.items():
+        if type(header[name]) is not kind:
+            raise ValueError(f"{name} is {header[name]!r}")
+    fields |= {name: header[name] for name in PLAIN}
+    fields["layout"] = Layout(**{k: _count(k, v) for k, v in header["layout"].items()})
+    fields["counts"] = Counts(**{k: _count(k, v) for k, v in header["counts"].items()})
+    fields["status"] = Status[header["status"]]
+    return fields
+
+
+def _count(name: str, value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _judge(fields: dict[str, Any]) -> None:
+    """Shapes and types that the methods of a model rely on."""
+    left, right, layout = fields["left"], fields["right"], fields["layout"]
+    for name, factor in (("left", left), ("right", right)):
+        if factor.ndim != 2 or factor.dtype not in (np.float32, np.float64):
+            raise ValueError(f"{name} is {factor.dtype} of shape {factor.shape}")
+        if factor.shape[1] != layout.columns or len(factor) == 0:
+            raise ValueError(f"{name} has shape {factor.shape} for {layout.columns} columns")
+    if left.dtype != right.dtype:
+        raise ValueError(f"left is {left.dtype}, right is {right.dtype}")
+    if fields["has_bias"] != (layout.both == 1) or layout.both > 1:
+        raise ValueError(f"has_bias is {fields['has_bias']} with {layout.both} constant columns")
+    if fields["has_bias"] and not (layout.pinned_X and layout.pinned_W):
+        raise ValueError("biases without their columns")
+    for name, size in (
+        ("row_names", len(left)),
+        ("col_names", len(right)),
+        ("row_reg", len(left)),
+        ("base_u", len(left)),
+        ("base_v", len(right)),
+    ):
+        value = fields[name]
+        if np.ndim(value) and np.shape(value) != (size,):
+            raise ValueError(f"{name} has shape {np.shape(value)}, not ({size},)")
