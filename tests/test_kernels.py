@@ -169,7 +169,7 @@ def test_any_number_of_threads_gives_the_same_bits(structure, dtype):
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="this is the run with the JIT off")
 def test_the_same_with_the_jit_off():
     outcome = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", "not several and not threads"],
+        [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", "not several and not threads and not cache"],
         env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
         cwd=Path(__file__).parent.parent,
         capture_output=True,
@@ -177,3 +177,16 @@ def test_the_same_with_the_jit_off():
         check=False,
     )
     assert outcome.returncode == 0, outcome.stdout[-3000:]
+
+
+def test_without_a_place_to_cache_kernels_compile_uncached(monkeypatch):
+    from numba.core import caching
+
+    from wlrmf.kernels._jit import kernel
+
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
+
+    def double(x):
+        return 2 * x
+
+    assert kernel(double)(4.0) == 8.0
