@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from .errors import describe
+from .errors import at, describe
 
 
 class Csr(NamedTuple):
@@ -122,31 +122,57 @@ def _real(array: np.ndarray, name: str) -> np.ndarray:
 def _as_csr(value: Any, name: str) -> Csr:
     if value.ndim != 2:
         raise ValueError(f"`{name}` must be 2-d; got {value.ndim}-d, shape {value.shape}")
+    _real(np.empty(0, value.dtype), name)
     if value.format in ("csr", "csc", "bsr"):
         _check_compressed(value, name)
-    _real(np.empty(0, value.dtype), name)
-    coo = value.tocoo()
-    row, col = coo.coords if hasattr(coo, "coords") else (coo.row, coo.col)
+    if value.format == "coo":
+        _check_coordinates(value, name)
+    csr = value.tocsr()
+    # tocsr sums the duplicates of these formats, and keeps those of the others
+    summed = value.nnz > csr.nnz and value.format in ("coo", "bsr")
+    rising = _within_rows(csr, np.greater)
+    if not summed and not rising.all():
+        csr = csr.copy()
+        csr.sort_indices()
+    if summed or _within_rows(csr, np.equal).any():
+        _refuse_duplicates(value.tocoo(), name)
     m, n = value.shape
-    for index, size, axis in ((row, m, "row"), (col, n, "column")):
+    wide = np.int32 if n <= np.iinfo(np.int32).max else np.int64
+    return Csr(
+        (m, n),
+        csr.indptr.astype(np.int64, copy=False),
+        csr.indices[: csr.indptr[-1]].astype(wide, copy=False),
+        csr.data[: csr.indptr[-1]],
+    )
+
+
+def _within_rows(csr: Any, compare: Any) -> np.ndarray:
+    """Compare each column index with the one before it in its row; rows' first entries left out."""
+    indices = csr.indices[: csr.indptr[-1]]
+    inner = np.ones(max(indices.size, 1), bool)
+    starts = csr.indptr[:-1]
+    inner[starts[starts < indices.size]] = False
+    return compare(indices[1:], indices[:-1])[inner[1:]]
+
+
+def _refuse_duplicates(coo: Any, name: str) -> None:
+    order = np.lexsort((coo.col, coo.row))
+    row, col = coo.row[order], coo.col[order]
+    twice = np.flatnonzero((row[1:] == row[:-1]) & (col[1:] == col[:-1]))
+    raise ValueError(
+        f"`{name}` has {twice.size} duplicate entries, the first at "
+        f"{at((int(row[twice[0]]), int(col[twice[0]])))}; "
+        "sum or drop them first (for instance with .sum_duplicates())"
+    )
+
+
+def _check_coordinates(coo: Any, name: str) -> None:
+    for index, size, axis in zip((coo.row, coo.col), coo.shape, ("row", "column"), strict=True):
         if index.size and (index.min() < 0 or index.max() >= size):
             raise ValueError(
                 f"`{name}` has {axis} indices from {index.min()} to {index.max()}; "
-                f"its shape {value.shape} allows 0 to {size - 1}"
+                f"its shape {coo.shape} allows 0 to {size - 1}"
             )
-    order = np.lexsort((col, row))
-    row, col, data = row[order], col[order], coo.data[order]
-    twice = np.flatnonzero((row[1:] == row[:-1]) & (col[1:] == col[:-1]))
-    if twice.size:
-        i, j = int(row[twice[0]]), int(col[twice[0]])
-        raise ValueError(
-            f"`{name}` has {twice.size} duplicate entries, the first at [{i}, {j}]; "
-            "sum or drop them first (for instance with .sum_duplicates())"
-        )
-    indptr = np.zeros(m + 1, np.int64)
-    np.cumsum(np.bincount(row, minlength=m), out=indptr[1:])
-    wide = np.int32 if n <= np.iinfo(np.int32).max else np.int64
-    return Csr((m, n), indptr, col.astype(wide), data)
 
 
 def _check_compressed(value: Any, name: str) -> None:
