@@ -31,6 +31,7 @@ FLOORS = {
     "plot": 7,
     "demo": 8,
     "cli": 9,
+    "__main__": 10,
 }
 SOURCES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT)
 every_file = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

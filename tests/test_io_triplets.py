@@ -5,7 +5,7 @@ import datetime
 import numpy as np
 import pytest
 
-from wlrmf.io import DataFileError, read_triplets
+from wlrmf.io import DataFileError, read_pairs, read_triplets
 
 TEXT = "user,when,item,rating,w\nbob,x,30,4.5,1\nann,y,4,2,0.5\nbob,z,4,-1,2\n"
 NAMES = {"rows": "user", "cols": "item"}
@@ -227,3 +227,27 @@ def test_files_and_names_that_are_none(tmp_path):
     for names in ({"cols": "user"}, {"values": "item"}, {"weights": "user"}):
         with pytest.raises(ValueError, match="`rows` and `cols` must be columns of their own"):
             read_triplets(tmp_path / "a.csv", **(NAMES | names))
+
+
+def test_pairs_keep_the_order_of_the_file_and_may_repeat(csv, tmp_path):
+    pairs = read_pairs(csv(TEXT + "bob,w,30,,\n"), **NAMES)
+    assert pairs.row_ids[pairs.i].tolist() == ["bob", "ann", "bob", "bob"]
+    assert pairs.col_ids[pairs.j].tolist() == [30, 4, 4, 30]
+    np.savez(tmp_path / "a.npz", user=["b", "a", "b"], item=[2, 1, 2])
+    pairs = read_pairs(tmp_path / "a.npz", **NAMES)
+    assert pairs.row_ids[pairs.i].tolist() == ["b", "a", "b"]
+    assert pairs.col_ids[pairs.j].tolist() == [2, 1, 2]
+
+
+def test_pairs_that_are_refused(csv, tmp_path):
+    for text, reason in [
+        ("user,item\n", "a header and no rows"),
+        ("user,item\na,\n", "'item' is missing .* in 1 rows"),
+        ("user,thing\na,b\n", "has no column 'item'"),
+    ]:
+        with pytest.raises(DataFileError, match=reason):
+            read_pairs(csv(text), **NAMES)
+    with pytest.raises(DataFileError, match="no such file"):
+        read_pairs(tmp_path / "none.csv", **NAMES)
+    with pytest.raises(ValueError, match="must be two columns; got 'user' twice"):
+        read_pairs(csv(TEXT), rows="user", cols="user")

@@ -59,6 +59,24 @@ class Triplets:
     col_ids: NDArray[Any]
 
 
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Cells from rows such as (user, item).
+
+    Attributes
+    ----------
+    row_ids, col_ids : ndarray of int or str
+        The ids, each once, sorted.
+    i, j : ndarray of int, shape (pairs,)
+        For each row of the file, in its order, the places of its ids among them.
+    """
+
+    row_ids: NDArray[Any]
+    col_ids: NDArray[Any]
+    i: NDArray[np.intp]
+    j: NDArray[np.intp]
+
+
 def ending_of(path: str | os.PathLike[str], known: Sequence[str]) -> str:
     """Return the known ending of a file's name, or refuse the file."""
     name = os.fspath(path)

@@ -14,6 +14,7 @@ from wlrmf.io.arrays import read_npz_columns
 from wlrmf.io.arrow import arrow_refusals, first_row, numbers, pyarrow, read_csv
 from wlrmf.io.table import (
     DataFileError,
+    Pairs,
     Triplets,
     as_float,
     check_readable,
@@ -76,6 +77,36 @@ def read_triplets(
         measured.insert(0, np.ones(i.size))
     matrices = [sparse.coo_array((a, (i, j)), (row_ids.size, col_ids.size)) for a in measured]
     return Triplets(matrices[0], matrices[1] if weights is not None else None, row_ids, col_ids)
+
+
+def read_pairs(path: str | os.PathLike[str], *, rows: str, cols: str) -> Pairs:
+    """Read a list of cells, which may repeat, such as those to predict.
+
+    Parameters
+    ----------
+    path, rows, cols : str
+        As in :func:`read_triplets`.
+
+    Returns
+    -------
+    Pairs
+        The ids, and the cells in the file's order.
+
+    Raises
+    ------
+    DataFileError
+        If a column or an id is missing, or the file absent, empty, damaged or of an unknown kind.
+    ImportError, OSError
+        If pyarrow is needed and absent; if the file cannot be read.
+    """
+    if rows == cols:
+        raise ValueError(f"`rows` and `cols` must be two columns; got {rows!r} twice")
+    read = _READERS[ending_of(path, tuple(_READERS))]
+    check_readable(path)
+    with refusing(path, DataFileError):
+        coded, _ = read(path, [rows, cols], [])
+        (row_ids, i), (col_ids, j) = (_in_order(*each) for each in coded)
+    return Pairs(row_ids, col_ids, i, j)
 
 
 def _from_csv(path: str | os.PathLike[str], ids: list[str], measures: list[str]) -> Columns:
