@@ -27,7 +27,7 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
 
 def numbers(header: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     """Print a table whose first column names the rows."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for place, name in enumerate(header):
         table.add_column(Text(name), justify="right" if place else "left")
     for line in lines:
