@@ -9,6 +9,11 @@ Each model gets its ridge in one and the same way: the value of `REGS` that does
 the training cells, when fitted to the rest of them. The held-out cells have no say. Beside it
 stands the fit with the least of these ridges, which shows what the factors do when little holds
 them back.
+
+How far this hangs on the split was measured with the seeds 0 to 9, in minutes: additive model 20.5
+to 23.5; rank 4, ridge chosen, 19.0 to 21.8 with weights and 19.7 to 22.3 without; rank 4, ridge 10,
+19.1 to 21.8 with weights and 21.9 to 35.1 without. With the ridge chosen, the weights gave the lower
+error for each seed and at each of the ranks 1, 2, 4 and 8.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from .data import load_nyc_delays
+from .files import replacing
 from .fit import fit
 from .model import Factorization
 from .solvers.base import Stop
@@ -142,8 +148,8 @@ def run(seed: int = 1, ranks: Sequence[int] = (1, 2, 4, 8)) -> DemoResult:
     Parameters
     ----------
     seed : int
-        Of the held-out cells and of those that choose the ridges. The errors move with it; the
-        default is the split whose additive model has the median error of the seeds 0 to 9.
+        Of the held-out cells and of those that choose the ridges. The errors move with it; with
+        the default, that of the additive model is in the middle of those of the seeds 0 to 9.
     ranks : sequence of int
         Ranks of the fits, each at least 1.
 
@@ -294,7 +300,8 @@ def picture(result: DemoResult, path: str | PathLike[str]) -> None:
     _draw_convergence(result, left)
     _draw_errors(result, middle)
     _draw_predictions(result, right)
-    figure.savefig(path, format="png", dpi=120)
+    with replacing(path) as stream:
+        figure.savefig(stream, format="png", dpi=120)
 
 
 def _draw_convergence(result: DemoResult, ax: Any) -> None:
