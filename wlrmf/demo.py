@@ -12,8 +12,8 @@ them back.
 
 How far this hangs on the split was measured with the seeds 0 to 9, in minutes: additive model 20.5
 to 23.5; rank 4, ridge chosen, 19.0 to 21.8 with weights and 19.7 to 22.3 without; rank 4, ridge 10,
-19.1 to 21.8 with weights and 21.9 to 35.1 without. With the ridge chosen, the weights gave the lower
-error for each seed and at each of the ranks 1, 2, 4 and 8.
+19.1 to 21.8 with weights and 21.9 to 35.1 without. With the ridge chosen, the weights gave the
+lower error for each seed and at each of the ranks 1, 2, 4 and 8.
 """
 
 from __future__ import annotations
