@@ -17,6 +17,7 @@ FLOORS = {
     "display": 0,
     "progress": 0,
     "files": 0,
+    "version": 0,
     "data": 0,
     "archive": 1,
     "problem": 1,

@@ -169,7 +169,16 @@ def test_any_number_of_threads_gives_the_same_bits(structure, dtype):
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="this is the run with the JIT off")
 def test_the_same_with_the_jit_off():
     outcome = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", "not several and not threads and not cache"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            __file__,
+            "-k",
+            "not several and not threads and not cache",
+        ],
         env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
         cwd=Path(__file__).parent.parent,
         capture_output=True,

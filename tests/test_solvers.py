@@ -159,7 +159,7 @@ class TestSVD:
 
     def test_needs_complete_data(self):
         given, _ = arguments("dense")
-        with pytest.raises(ValueError, match=r"'svd' needs svd.*dense"):
+        with pytest.raises(ValueError, match=r"'svd' needs complete data.*is dense"):
             wlrmf.fit(**given, rank=2, solver="svd")
 
 

@@ -6,9 +6,6 @@ finds W (rank × m) and X (rank × n) with Y ≈ WᵀX, minimising ‖A∘(Y −
 cell of Y has its own weight and some are missing.
 """
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as _version
-
 from . import gradients, solvers
 from .archive import ModelFormatError
 from .fit import fit
@@ -16,11 +13,9 @@ from .model import Factorization, load
 from .result import Status
 from .solvers.base import State, Stop
 from .validation.errors import ConvergenceWarning, DataWarning, NotConvergedError
+from .version import version
 
-try:
-    __version__ = _version("wlrmf")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    __version__ = "0+unknown"
+__version__ = version()
 
 __all__ = [
     "ConvergenceWarning",

@@ -18,6 +18,8 @@ from .validation.arrays import read_names
 from .validation.cells import read_cells
 from .validation.options import read_int, read_pinned, read_reg, spread_reg
 
+BLOCK = 1 << 16  # cells predicted at a time
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Factorization:
@@ -175,7 +177,12 @@ class Factorization:
         rows = _read_index(i, "i", self.shape[0])
         cols = _read_index(j, "j", self.shape[1])
         rows, cols = np.broadcast_arrays(rows, cols)
-        return np.einsum("...k,...k->...", self.left[rows], self.right[cols])[()]
+        out = np.empty(rows.shape, self.left.dtype)
+        flat, rows, cols = out.reshape(-1), rows.reshape(-1), cols.reshape(-1)
+        for at in range(0, flat.size, BLOCK):  # gathered factors take columns times the memory
+            part = slice(at, at + BLOCK)
+            flat[part] = np.einsum("ck,ck->c", self.left[rows[part]], self.right[cols[part]])
+        return out[()]
 
     def fold_in(
         self,

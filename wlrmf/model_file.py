@@ -11,6 +11,7 @@ import numpy as np
 from . import archive
 from .objective import Layout
 from .result import Counts, Status, Trace
+from .version import version
 
 ARRAYS = ("left", "right", "empty_rows", "empty_cols", "start_values", "row_reg")
 OPTIONAL = ("base_u", "base_v", "row_names", "col_names")
@@ -35,6 +36,7 @@ def write(path: str | PathLike[str], fields: Mapping[str, Any]) -> None:
         "layout": vars(fields["layout"]),
         "status": fields["status"].name,
         "counts": vars(fields["counts"]),
+        "written_by": f"wlrmf {version()}",
     }
     archive.write(path, arrays, header)
 

@@ -20,11 +20,11 @@ def progress_bar(
         return
     from tqdm import tqdm  # not needed otherwise
 
-    with tqdm(desc="fit", unit=" iterations", disable=None, delay=1, leave=False) as bar:
+    with tqdm(unit="it", disable=None, delay=1, leave=False, dynamic_ncols=True) as bar:
 
         def watch(state: Any) -> None:
             bar.set_postfix_str(
-                f"value {state.value:.6g}, optimality {state.optimality:.1e}", refresh=False
+                f"value {state.value:.6g}, gradient {state.optimality:.1e}", refresh=False
             )
             bar.update()
             if callback is not None:

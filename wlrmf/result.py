@@ -14,10 +14,7 @@ class Status(Enum):
     EXACT = "the optimum, in closed form"
     GRADIENT = "converged: the gradient is below gtol times its size at the start"
     VALUE = "converged: the last iteration lowered the value by less than ftol of it"
-    PRECISION = (
-        "converged as far as this precision allows: no step lowers the value; "
-        "float64 data may go further"
-    )
+    PRECISION = "converged as far as rounding allows: no step lowers the value"
     MAX_ITER = "stopped at max_iter before converging; give stop=Stop(max_iter=...) more"
     MAX_SECONDS = "stopped at max_seconds before converging; give stop=Stop(max_seconds=...) more"
     CALLBACK = "stopped by the callback"

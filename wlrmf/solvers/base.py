@@ -16,6 +16,8 @@ from ..result import Status, Trace
 from ..validation.errors import describe
 from ..validation.options import read_int, read_real
 
+NEEDS = {"svd": "complete data without weights, biases or pinned rows, and one ridge for all rows"}
+
 logger = logging.getLogger("wlrmf")
 
 
@@ -222,8 +224,8 @@ def minimise(
     missing = solver.needs - objective.provides
     if missing:
         raise ValueError(
-            f"solver {solver.name!r} needs {', '.join(sorted(missing))}, which this problem "
-            f"({describe_problem(objective)}) does not provide"
+            f"solver {solver.name!r} needs {', '.join(NEEDS.get(m, m) for m in sorted(missing))}; "
+            f"this problem is {describe_problem(objective)}"
         )
     state = replace(state, trace=copy.deepcopy(state.trace))
     report = _Report(state, stop, callback, getattr(solver, "exact", False))
