@@ -470,8 +470,19 @@ class TestStarts:
     def test_the_start_is_not_the_callers_own_stream(self):
         rng = np.random.default_rng(0)
         W, X = rng.standard_normal((30, 2)), rng.standard_normal((20, 2))
-        model = wlrmf.fit(W @ X.T, rank=2, solver="als", stop=Stop(max_iter=0))
-        assert model.value > 100
+        noisy = W @ X.T + 1.0
+        model = wlrmf.fit(noisy, rank=2, solver="als", n_starts=2, stop=Stop(max_iter=0))
+        assert model.start_values[1] > 2 * np.sum((noisy - W @ X.T) ** 2)
+
+    def test_the_first_start_is_spectral(self):
+        """On complete data it is the truncated SVD, and scaled by the share of the cells seen."""
+        rng = np.random.default_rng(0)
+        Y = rng.standard_normal((200, 3)) @ rng.standard_normal((3, 150))
+        complete = wlrmf.fit(Y, rank=3, solver="als", stop=Stop(max_iter=0))
+        assert complete.value < 1e-12 * np.sum(Y**2)
+        Y[rng.random(Y.shape) < 0.5] = np.nan
+        half = wlrmf.fit(Y, rank=3, stop=Stop(max_iter=0))
+        assert half.value < 0.3 * np.nansum(Y**2)
 
     def test_the_best_of_many(self, table):
         Y, _ = table

@@ -27,12 +27,13 @@ FLOORS = {
     "solvers": 4,
     "model_file": 3,
     "model": 5,
-    "fit": 6,
-    "io": 7,
-    "plot": 7,
-    "demo": 8,
-    "cli": 9,
-    "__main__": 10,
+    "start": 6,
+    "fit": 7,
+    "io": 8,
+    "plot": 8,
+    "demo": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 SOURCES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT)
 every_file = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

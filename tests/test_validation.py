@@ -52,7 +52,11 @@ def test_values_that_are_not_finite():
     refused(
         ValueError, r"Y\[3, 0\] is nan but marked observed", bad, np.isfinite(bad) | np.isnan(bad)
     )
+    refused(ValueError, r"Y\[3, 0\] is nan but marked", bad, np.isfinite(bad) | np.isnan(bad) + 0)
     wlrmf.fit(bad, np.isfinite(bad), 1)
+    a = wlrmf.fit(bad, np.where(np.isinf(bad), 0, 2.0), 1)  # 1/sigma, known for missing cells too
+    b = wlrmf.fit(bad, np.isfinite(bad) * 2.0, 1)
+    np.testing.assert_array_equal(a.left, b.left)
     refused(ValueError, r"overflows float32; use float64", Y * 1e300, dtype=np.float32)
     stored = S.copy()
     stored.data[3] = np.nan

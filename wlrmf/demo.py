@@ -11,8 +11,8 @@ stands the fit with the least of these ridges, which shows what the factors do w
 them back.
 
 How far this hangs on the split was measured with the seeds 0 to 9, in minutes: additive model 20.5
-to 23.5; rank 4, ridge chosen, 19.0 to 21.8 with weights and 19.7 to 22.3 without; rank 4, ridge 10,
-19.1 to 21.8 with weights and 21.9 to 35.1 without. With the ridge chosen, the weights gave the
+to 23.5; rank 4, ridge chosen, 19.0 to 21.8 with weights and 19.7 to 22.1 without; rank 4, ridge 10,
+19.1 to 21.8 with weights and 21.4 to 25.4 without. With the ridge chosen, the weights gave the
 lower error for each seed and at each of the ranks 1, 2, 4 and 8.
 """
 

@@ -5,30 +5,28 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .kernels.chunks import available_threads, one_blas_thread
 from .model import Factorization
-from .objective import Layout, Objective
-from .problem import Problem, build
+from .objective import Objective
+from .problem import build
 from .progress import progress_bar
 from .result import Status
 from .solvers import get_solver
 from .solvers.base import State, Stop, minimise
+from .start import read_pins, starts
 from .validation.arrays import read_names
 from .validation.cells import Cells, read_cells
 from .validation.errors import ConvergenceWarning, NotConvergedError, describe
 from .validation.memory import check_memory
 from .validation.options import (
-    read_factor,
     read_int,
-    read_pinned,
     read_rank,
     read_reg,
-    read_seed,
     spread_reg,
 )
 
@@ -69,8 +67,9 @@ def fit(
         (null = missing), or a scipy sparse matrix: a stored entry is observed, a stored zero too,
         and what is not stored is missing.
     mask : matrix, shape (m, n), optional
-        The A of the formula. Boolean: which cells count. Real: multiplies the residual, so it acts
-        *squared*: give 1/σ for noise of standard deviation σ.
+        The A of the formula. Boolean (or 0 and 1): which cells count; a NaN among them is an
+        error. Real: multiplies the residual, so it acts *squared*: give 1/σ for noise of standard
+        deviation σ; a NaN in Y is missing all the same.
     rank : int
         Number of factors. With ``bias=True`` or pinned rows it may be 0.
     weights : matrix, shape (m, n), optional
@@ -97,13 +96,14 @@ def fit(
         ``wlrmf.solvers.ALS(acceleration=None)``.
     start : pair (W, X), Factorization or State, optional
         Where to begin; a State (``model.state``) goes on as if the fit had not stopped. Default:
-        random factors of the data's size.
+        the leading singular vectors of the weighted data, missing cells as 0.
     n_starts : int
-        Number of random starts; the model with the least value is returned.
+        Number of starts, the default one and then random ones; the model with the least value is
+        returned.
     stop : Stop, optional
         Tolerances, iterations and seconds; see `Stop`.
     seed : int, numpy Generator, RandomState or SeedSequence, optional
-        Of the random starts. None is the same as 0: calls repeat.
+        Of all random numbers. None is the same as 0: calls repeat.
     dtype : float32 or float64, optional
         Default: float32 for float32 data, otherwise float64. Losses are summed in float64.
     n_threads : int, optional
@@ -152,7 +152,7 @@ def fit(
     row_reg, col_reg = read_reg(reg, cells.shape)
     with one_blas_thread():
         problem = build(cells, threads)
-        pins = _pins(problem, pinned_W, pinned_X, bool(bias))
+        pins = read_pins(problem, pinned_W, pinned_X, bool(bias))
         rank = read_rank(rank, cells.shape, pins.pinned)
         layout = replace(pins.layout, rank=rank)
         check_memory(rank, cells.shape, layout.columns, cells.Y.dtype)
@@ -165,7 +165,7 @@ def fit(
         if isinstance(solver, str) and solver == "auto":
             solver = "svd" if "svd" in objective.provides else "als"
         chosen = get_solver(solver)
-        states = _starts(objective, pins, start, read_int(n_starts, "n_starts", 1), seed)
+        states = starts(objective, pins, start, n_starts, seed, chosen)
         with progress_bar(progress, callback) as watch:
             ends = [minimise(objective, chosen, s, stop or Stop(), watch) for s in states]
         values = tuple(state.value for state, _ in ends)
@@ -184,108 +184,6 @@ def fit(
         )
     _tell(model, default_stop=stop is None, throw=throw)
     return model
-
-
-@dataclass(frozen=True)
-class _Pins:
-    """Columns with given values: left of the shared ones in X, right of them in W."""
-
-    W: np.ndarray
-    X: np.ndarray
-    mean: float | None
-
-    @property
-    def pinned(self) -> bool:
-        return self.W.shape[1] + self.X.shape[1] > 0
-
-    @property
-    def layout(self) -> Layout:
-        return Layout(self.X.shape[1], 0, self.W.shape[1], int(self.mean is not None))
-
-    def place(self, left: np.ndarray, right: np.ndarray, layout: Layout) -> None:
-        """Write the given values into whole factors."""
-        right[:, : layout.pinned_X] = self.X
-        left[:, layout.shared.stop : layout.free_X.stop] = self.W
-        if self.mean is not None:
-            left[:, -1], right[:, -1] = 1, self.mean
-
-
-def _pins(problem: Problem, pinned_W: Any, pinned_X: Any, bias: bool) -> _Pins:
-    m, n = problem.shape
-    W = read_pinned(pinned_W, "pinned_W", m, problem.dtype)
-    X = read_pinned(pinned_X, "pinned_X", n, problem.dtype)
-    if not bias:
-        return _Pins(W, X, None)
-    ones = [np.ones((size, 1), problem.dtype) for size in (m, n)]
-    return _Pins(np.hstack([W, ones[0]]), np.hstack([X, ones[1]]), problem.mean())
-
-
-def _starts(
-    objective: Objective, pins: _Pins, start: Any, n_starts: int, seed: Any
-) -> list[State] | Any:
-    """The states to begin from, one after another."""
-    if start is not None:
-        if n_starts > 1:
-            raise ValueError(f"`n_starts` must be 1 with a given `start`; got {n_starts}")
-        return [_given_start(objective, pins, start)]
-    generator = read_seed(seed)
-    return (_random_start(objective, pins, generator) for _ in range(n_starts))
-
-
-def _random_start(objective: Objective, pins: _Pins, generator: np.random.Generator) -> State:
-    """Normal factors whose product has the root mean square of what the pinned columns leave."""
-    layout, problem = objective.layout, objective.problem
-    left, right = (np.zeros((size, layout.columns), problem.dtype) for size in problem.shape)
-    pins.place(left, right, layout)
-    rms = (problem.loss(left, right) / problem.total_weight()) ** 0.5
-    for factor in (left, right):
-        draw = generator.standard_normal((len(factor), layout.rank))
-        factor[:, layout.shared] = draw * (rms / max(1, layout.rank) ** 0.5) ** 0.5
-    return _begin(objective, left, right)
-
-
-def _begin(objective: Objective, left: np.ndarray, right: np.ndarray) -> State:
-    """A row without observed cells starts, and so stays, at 0."""
-    problem, layout = objective.problem, objective.layout
-    left[problem.row_counts() == 0, layout.free_W] = 0
-    right[problem.T.row_counts() == 0, layout.free_X] = 0
-    return State.start(objective, left, right)
-
-
-def _given_start(objective: Objective, pins: _Pins, start: Any) -> State:
-    layout, problem = objective.layout, objective.problem
-    m, n = problem.shape
-    if isinstance(start, State):
-        if (start.W.shape, start.X.shape) != ((m, layout.columns), (n, layout.columns)):
-            raise ValueError(
-                f"`start` is a State of factors {start.W.shape} and {start.X.shape}; this fit has "
-                f"{(m, layout.columns)} and {(n, layout.columns)}"
-            )
-        value = objective.value(start.W, start.X)
-        if not np.isclose(value, start.value, rtol=1e-4):
-            raise ValueError(
-                f"`start` is a State of other data, weights or ridge: its value is "
-                f"{start.value:.9g}, here it is {value:.9g}; give (W, X) to begin anew from there"
-            )
-        return start
-    whole = isinstance(start, Factorization) and start.layout == layout
-    if isinstance(start, Factorization):
-        pair = (start.W, start.X)
-    elif isinstance(start, tuple | list) and len(start) == 2:
-        pair = (start[0], start[1])
-    else:
-        raise TypeError(
-            f"`start` must be a pair (W, X), a Factorization or a State; got {describe(start)}"
-        )
-    left, right = (np.zeros((size, layout.columns), problem.dtype) for size in (m, n))
-    left[:, layout.shared] = read_factor(pair[0], "start[0]", layout.rank, m, problem.dtype)
-    right[:, layout.shared] = read_factor(pair[1], "start[1]", layout.rank, n, problem.dtype)
-    if layout.rank and not (left.any() and right.any()):
-        raise ValueError("`start` is zero: F is stationary there, and no solver can leave it")
-    if whole and isinstance(start, Factorization):
-        left[:], right[:] = start.left, start.right
-    pins.place(left, right, layout)
-    return _begin(objective, left, right)
 
 
 def _finish(objective: Objective, state: State, status: Status, **about: Any) -> Factorization:

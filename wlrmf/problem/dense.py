@@ -16,6 +16,8 @@ from . import least_norm
 from .protocol import Fixed, Rows
 
 BLOCK = 1 << 16  # cells of a temporary, so that it stays in cache between the GEMM and the kernel
+CHUNK = 1 << 18  # cells below which a chunk does not repay the thread that computes it
+GRAM_CHUNK = 1 << 24  # the same for row solves, in products
 GRADIENT_CHUNKS = 16  # each holds its own share of dX
 GRAM_ROWS = 256  # rows whose Gram matrices are one GEMM
 GRAM_CELLS = 1 << 20  # numbers in a block of Khatri-Rao products or of Gram matrices
@@ -71,7 +73,7 @@ class Dense:
 
     def _edges(self, most: int = chunks.MAX_CHUNKS) -> np.ndarray:
         m, n = self.shape
-        return chunks.even_edges(np.arange(m + 1) * n, max(BLOCK, m * n // most))
+        return chunks.even_edges(np.arange(m + 1) * n, max(CHUNK, m * n // most))
 
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
         def task(lo: int, hi: int) -> float:
@@ -148,17 +150,21 @@ class Dense:
         failed = np.empty(m, np.bool_)
         whole = X[:, left] * X[:, right] if n <= width else None
 
-        def task(lo: int, hi: int) -> None:
-            packed = np.zeros((hi - lo, left.size), self.dtype)
+        def solve(rows: slice) -> None:
+            packed = np.zeros((len(W[rows]), left.size), self.dtype)
             for at in range(0, n, width):
                 panel = X[at : at + width]
                 products = panel[:, left] * panel[:, right] if whole is None else whole
-                packed += self.A2[lo:hi, at : at + width] @ products
-            target = self.Y[lo:hi] if fixed is None else self.Y[lo:hi] - fixed.W[lo:hi] @ fixed.X.T
-            np.matmul(self.A2[lo:hi] * target, X, out=W[lo:hi])
-            solve_packed(packed, reg[lo:hi], W[lo:hi], failed[lo:hi])
+                packed += self.A2[rows, at : at + width] @ products
+            target = self.Y[rows] if fixed is None else self.Y[rows] - fixed.W[rows] @ fixed.X.T
+            np.matmul(self.A2[rows] * target, X, out=W[rows])
+            solve_packed(packed, reg[rows], W[rows], failed[rows])
 
-        edges = np.append(np.arange(0, m, height), m)
+        def task(lo: int, hi: int) -> None:
+            for at in range(lo, hi, height):
+                solve(slice(at, min(at + height, hi)))
+
+        edges = chunks.even_edges(np.arange(m + 1) * (n * left.size), GRAM_CHUNK)
         chunks.run(task, edges, self.n_threads)
         for i in np.flatnonzero(failed):
             seen = np.flatnonzero(self.A2[i])

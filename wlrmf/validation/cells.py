@@ -131,9 +131,11 @@ def _companion(value: Any, name: str, Y: Any) -> Any:
 def _dense_cells(Y: np.ndarray, mask: Any, weights: Any, dtype: np.dtype) -> Cells:
     empty = np.empty(0, dtype)
     mask, weights = _toarray(mask), _toarray(weights)
+    # a mask of zeros and ones says which cells are observed; weights say how well they would be
+    says_observed = mask is not None and bool(((mask == 0) | (mask == 1)).all())
     A2 = _combine(mask, weights, dtype)
     missing = np.isnan(Y) if Y.dtype.kind == "f" else np.zeros((1, 1), bool)
-    if mask is not None and missing.any():
+    if says_observed and missing.any():
         _refuse(missing & (A2 > 0), Y, "marked observed by the mask")
     if missing.any():
         A2 = np.where(missing, 0, 1).astype(dtype) if A2 is None else np.where(missing, 0, A2)
