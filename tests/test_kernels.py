@@ -199,3 +199,37 @@ def test_without_a_place_to_cache_kernels_compile_uncached(monkeypatch):
         return 2 * x
 
     assert kernel(double)(4.0) == 8.0
+
+
+NARROW = """
+import sys
+import llvmlite.binding as llvm
+bytes_, *without = sys.argv[1:]
+features = llvm.get_host_cpu_features()
+for name in features:
+    features[name] &= not name.startswith(tuple(without))
+llvm.get_host_cpu_features = lambda: features
+sys.path.insert(0, "tests")
+import numpy as np
+import test_kernels as tests
+from wlrmf.kernels import rows
+assert rows.BYTES <= int(bytes_), rows.BYTES
+for structure in ("observed", "rank-one", "dense"):
+    for rank in (4, 11):
+        tests.test_best_rows(structure, "rows", np.float64, False, rank)
+tests.test_best_rows("weighted", "columns", np.float32, True, 19)
+"""
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="tiles are NumPy with the JIT off")
+@pytest.mark.parametrize(("bytes_", "without"), [("32", ["avx512"]), ("16", ["avx", "fma"])])
+def test_tiles_of_processors_with_narrower_vectors(bytes_, without, tmp_path):
+    outcome = subprocess.run(
+        [sys.executable, "-c", NARROW, bytes_, *without],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},  # a cache knows this processor only
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr[-3000:]

@@ -283,3 +283,11 @@ def test_bad_solvers_and_options():
     for bad in ({"gtol": -1}, {"ftol": np.nan}, {"max_iter": -1}, {"max_seconds": np.inf}):
         with pytest.raises(ValueError, match=f"`{next(iter(bad))}`"):
             Stop(**bad)
+
+
+def test_goes_on_from_an_exact_optimum_without_a_division_by_zero():
+    Y = np.outer([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 4.0])
+    Y[0, 0] = np.nan
+    model = wlrmf.fit(Y, rank=1, stop=Stop(gtol=0, ftol=0, max_iter=20))
+    assert model.success
+    assert model.predict(0, 0) == pytest.approx(1.0)

@@ -150,6 +150,6 @@ class Observed:
         failed = np.empty(m, np.bool_)
         if fixed is None:
             fixed = Fixed(np.empty((m, 0), self.dtype), np.empty((n, 0), self.dtype))
-        arguments = (*self._arrays, X, lam, reg, start, fixed.W, fixed.X)
+        arguments = (*self._arrays, rows.padded(X), X.shape[1], lam, reg, start, *fixed)
         self._run(lambda lo, hi: rows.solve(*arguments, lo, hi, W, failed))
         return W, failed

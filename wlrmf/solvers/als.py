@@ -73,7 +73,7 @@ def _direction(state: State, sweep: Pair, slope: float) -> Pair:
 
     Both numerator and denominator are of sweeps, which point down: the signs cancel.
     """
-    if "direction" not in state.memory:
+    if not state.memory.get("slope", 0) < 0:  # the first step, or the last was at an optimum
         return sweep
     before, (gW, gX) = state.memory["direction"], state.memory["gradient"]
     beta = (slope - inner(*sweep, gW, gX)) / state.memory["slope"]
