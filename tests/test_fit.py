@@ -512,7 +512,7 @@ class TestStarts:
         with pytest.raises(ValueError, match="`n_starts` must be 1"):
             wlrmf.fit(Y, rank=2, start=(W, X), n_starts=2)
         state = wlrmf.fit(Y, rank=2, stop=FEW).state
-        with pytest.raises(ValueError, match="other data, weights or ridge"):
+        with pytest.raises(ValueError, match="other data, weights, pinned rows or ridge"):
             wlrmf.fit(2 * Y, rank=2, start=state)
         with pytest.raises(ValueError, match=r"this fit has \(30, 3\)"):
             wlrmf.fit(Y, rank=3, start=state)

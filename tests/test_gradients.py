@@ -116,7 +116,7 @@ def test_shapes_that_clash_are_both_named():
         masked(Y, A, W[:2], X)
     with pytest.raises(ValueError, match=r"shape of X, \(9, 7\); got D of shape \(3, 9\)"):
         dictionary(Y, W, X)
-    with pytest.raises(ValueError, match="complete"):
+    with pytest.raises(ValueError, match="finite everywhere"):
         dictionary(np.full((2, 2), np.nan), np.ones((2, 1)), np.ones((1, 2)))
 
 

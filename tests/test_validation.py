@@ -33,7 +33,7 @@ def refused(kind, message, *args, **options):
         (Y.astype(str), TypeError, "`Y` must hold real numbers.*<U"),
         (Y.astype("M8[s]"), TypeError, "datetime64"),
         ([["a", "b"]], TypeError, "`Y` must hold real numbers"),
-        (np.array([["a", 1]], object), ValueError, "could not convert"),
+        (np.array([["a", 1]], object), ValueError, "'a' is text"),
         (np.zeros((2, 2), [("a", "f8")]), TypeError, "take one field"),
         (pd.DataFrame({"a": ["x", "y"]}), ValueError, "`Y` must be.*DataFrame of shape"),
         (pd.DataFrame({"a": pd.to_datetime(["2020-01-01"])}), ValueError, "datetime64"),

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .kernels.chunks import available_threads, one_blas_thread
-from .model import Factorization
+from .model import Factorization, assemble
 from .objective import Objective
 from .problem import build
 from .progress import progress_bar
 from .result import Status
 from .solvers import get_solver
-from .solvers.base import State, Stop, minimise
+from .solvers.base import End, Solver, State, Stop, minimise
 from .start import read_pins, starts
 from .validation.arrays import read_names
 from .validation.cells import Cells, read_cells
@@ -95,7 +96,8 @@ def fit(
         ``"als"``, ``"gd"``, ``"scaled-gd"``, ``"lbfgs"``, or a solver such as
         ``wlrmf.solvers.ALS(acceleration=None)``.
     start : pair (W, X), Factorization or State, optional
-        Where to begin; a State (``model.state``) goes on as if the fit had not stopped. Default:
+        Where to begin; a State (``model.state``) goes on as if the fit had not stopped (but for
+        ``"lbfgs"``, whose memory is SciPy's and begins anew). Default:
         the leading singular vectors of the weighted data, missing cells as 0.
     n_starts : int
         Number of starts, the default one and then random ones; the model with the least value is
@@ -109,8 +111,8 @@ def fit(
     n_threads : int, optional
         Default: the processors this process may use. The result is the same, to the bit, for any.
     callback : callable, optional
-        Called with the `State` after each iteration. Raising StopIteration ends the fit with the
-        best point so far; any other exception passes.
+        Called with the `State` after each iteration of each start. Raising StopIteration ends the
+        fit with the best point so far; any other exception passes.
     progress : bool
         Show a progress bar (on a terminal, for fits longer than a second).
     throw : bool
@@ -132,7 +134,10 @@ def fit(
     Warns
     -----
     ConvergenceWarning
-        If a value that is not finite was met, or `max_iter` was reached with the default `stop`.
+        If a value that is not finite was met, no way down was found, or `max_iter` was reached
+        with the default `stop`.
+    DataWarning
+        If the rank is above min(m, n), one factor alone has a ridge, or integers lose digits.
 
     Examples
     --------
@@ -145,6 +150,8 @@ def fit(
     """
     if not isinstance(bias, bool | np.bool_):
         raise TypeError(f"`bias` must be True or False; got {describe(bias)}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"`callback` must be callable; got {describe(callback)}")
     if stop is not None and not isinstance(stop, Stop):
         raise TypeError(f"`stop` must be a wlrmf.Stop; got {describe(stop)}")
     cells = read_cells(Y, mask, weights, baseline, dtype)
@@ -155,7 +162,7 @@ def fit(
         pins = read_pins(problem, pinned_W, pinned_X, bool(bias))
         rank = read_rank(rank, cells.shape, pins.pinned)
         layout = replace(pins.layout, rank=rank)
-        check_memory(rank, cells.shape, layout.columns, cells.Y.dtype)
+        check_memory(rank, cells.shape, layout.columns, cells.Y.dtype, threads)
         objective = Objective(
             problem,
             spread_reg(row_reg, reg_scaling, problem.row_counts(), problem.dtype),
@@ -167,13 +174,11 @@ def fit(
         chosen = get_solver(solver)
         states = starts(objective, pins, start, n_starts, seed, chosen)
         with progress_bar(progress, callback) as watch:
-            ends = [minimise(objective, chosen, s, stop or Stop(), watch) for s in states]
-        values = tuple(state.value for state, _ in ends)
-        state, status = ends[int(np.nanargmin(values)) if np.isfinite(values).any() else 0]
+            ends = _run_all(objective, chosen, states, stop or Stop(), watch)
+        values = tuple(end.best.value for end in ends)
         model = _finish(
             objective,
-            state,
-            status,
+            ends[int(np.nanargmin(values)) if np.isfinite(values).any() else 0],
             has_bias=bool(bias),
             solver=chosen.name,
             start_values=values,
@@ -186,30 +191,51 @@ def fit(
     return model
 
 
-def _finish(objective: Objective, state: State, status: Status, **about: Any) -> Factorization:
+def _run_all(
+    objective: Objective,
+    solver: Solver,
+    states: Iterable[State],
+    stop: Stop,
+    callback: Callable[[State], Any] | None,
+) -> list[End]:
+    """One run from each start, within one budget of seconds."""
+    begin = time.perf_counter()
+    ends: list[End] = []
+    for state in states:
+        if stop.max_seconds is not None and ends:
+            left = stop.max_seconds - (time.perf_counter() - begin)
+            if left <= 0:
+                break
+            ends.append(
+                minimise(objective, solver, state, replace(stop, max_seconds=left), callback)
+            )
+        else:
+            ends.append(minimise(objective, solver, state, stop, callback))
+        if ends[-1].status is Status.CALLBACK:
+            break
+    return ends
+
+
+def _finish(objective: Objective, end: End, **about: Any) -> Factorization:
     """End on a row solve, so that folding in a training row gives that row."""
-    left, right, value, dW, dX = state.W, state.X, state.value, state.dW, state.dX
-    deficient = 0
-    if status not in (Status.NOT_STARTED, Status.EXACT, Status.NOT_FINITE):
-        left, deficient = objective.best_W(left, right)
-        value, dW, dX = objective.value_and_grad(left, right)
-    end = replace(state, W=left, X=right, value=value, dW=dW, dX=dX)
-    problem = objective.problem
-    return Factorization(
-        left=left,
-        right=right,
-        layout=objective.layout,
-        value=value,
-        loss=value - objective.ridge(left, right),
-        optimality=end.optimality,
-        n_iter=state.iteration,
+    point, deficient = end.best, 0
+    if end.status not in (Status.NOT_STARTED, Status.EXACT, Status.NOT_FINITE):
+        left, deficient = objective.best_W(point.W, point.X)
+        solved = State.start(objective, left, point.X)
+        if np.isfinite(solved.value):
+            point = replace(solved, first_norm=point.first_norm)
+    status = end.status if np.isfinite(point.value) else Status.NOT_FINITE
+    return assemble(
+        objective,
+        point.W,
+        point.X,
+        point.value,
         status=status,
-        trace=state.trace,
-        counts=replace(objective.counts),
+        optimality=point.optimality,
+        n_iter=end.last.iteration,
+        trace=end.last.trace,
         n_regularized=deficient,
-        empty_rows=np.flatnonzero(problem.row_counts() == 0),
-        empty_cols=np.flatnonzero(problem.T.row_counts() == 0),
-        state=state,
+        state=end.last,
         **about,
     )
 
@@ -229,5 +255,6 @@ def _tell(model: Factorization, *, default_stop: bool, throw: bool) -> None:
         return
     if throw:
         raise NotConvergedError(model.message, model)
-    if model.status is Status.NOT_FINITE or (default_stop and model.status is Status.MAX_ITER):
+    broken = model.status in (Status.NOT_FINITE, Status.STUCK)
+    if broken or (default_stop and model.status is Status.MAX_ITER):
         warnings.warn(model.message, ConvergenceWarning, stacklevel=3)

@@ -54,7 +54,7 @@ def masked(Y: Any, A: Any, W: Any, X: Any) -> tuple[float, np.ndarray, np.ndarra
     >>> value, dW.tolist(), dX.tolist()
     (40.0, [[156.0]], [[4.0, 36.0]])
     """
-    W, X = as_matrix(W, "W"), as_matrix(X, "X")
+    W, X = _finite(as_matrix(W, "W"), "W"), _finite(as_matrix(X, "X"), "X")
     given = as_matrix(Y, "Y")
     dtype = _common_dtype(given, W, X)
     problem = build(read_cells(given, A, dtype=dtype, allow_empty=True))
@@ -144,5 +144,5 @@ def _finite(array: Any, name: str) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"`{name}` must be dense here; got {type(array).__name__}")
     if not np.isfinite(array).all():
-        raise ValueError(f"`{name}` must be finite everywhere; the dictionary problem is complete")
+        raise ValueError(f"`{name}` must be finite everywhere")
     return array

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
@@ -14,8 +15,9 @@ from .objective import Layout, Objective
 from .problem import build
 from .result import Counts, Status, Trace
 from .solvers.base import State
-from .validation.arrays import read_names
+from .validation.arrays import check_names, read_names
 from .validation.cells import read_cells
+from .validation.errors import ConvergenceWarning
 from .validation.options import read_int, read_pinned, read_reg, spread_reg
 
 BLOCK = 1 << 16  # cells predicted at a time
@@ -41,13 +43,14 @@ class Factorization:
     status : Status
         How it ended, in words that advise; `success` and `message` follow from it.
     trace : Trace
-        Iteration, seconds, value and optimality on the way. The value of the factors can be a
-        little below the trace's last, because a fit ends on a row solve.
+        Iteration, seconds, value and optimality on the way. The value of the factors differs a
+        little from the trace's least, because a fit ends on a row solve.
     solver : str
     counts : Counts
         Passes over the data, by kind.
     n_regularized : int
-        Rows of the last row solve whose system was singular: they have the minimum-norm solution.
+        Rows of the last row solve whose system was singular, or close to it: they are solved by a
+        singular value decomposition, for the minimum norm.
     empty_rows, empty_cols : ndarray of int
         Rows and columns without an observed cell. Their factors are 0.
     start_values : tuple of float
@@ -228,25 +231,24 @@ class Factorization:
             self.layout,
         )
         start = self._new_left(pinned_W, len(counts))
-        with one_blas_thread():
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             left, deficient = objective.best_W(start, self.right)
             value = objective.value(left, self.right)
-        return Factorization(
-            left=left,
-            right=self.right,
-            layout=self.layout,
+        status = Status.EXACT if np.isfinite(value) else Status.NOT_FINITE
+        if status is Status.NOT_FINITE:
+            warnings.warn(status.value, ConvergenceWarning, stacklevel=2)
+        return assemble(
+            objective,
+            left,
+            self.right,
+            value,
+            status=status,
             has_bias=self.has_bias,
-            value=value,
-            loss=value - objective.ridge(left, self.right),
             optimality=0.0,
             n_iter=0,
-            status=Status.EXACT,
             trace=Trace(),
             solver="fold-in",
-            counts=objective.counts,
             n_regularized=deficient,
-            empty_rows=np.flatnonzero(counts == 0),
-            empty_cols=np.flatnonzero(problem.T.row_counts() == 0),
             start_values=(value,),
             row_reg=row_reg,
             reg_scaling=self.reg_scaling,
@@ -267,6 +269,7 @@ class Factorization:
                 raise ValueError("`baseline` is needed: the fit had one u for each of its rows")
             u = np.full(np.shape(Y_new)[0], float(u)) if np.ndim(u) == 0 else np.asarray(u)
             baseline = (u, self.base_v)
+        check_names("Y_new", "columns", read_names(Y_new)[1], self.col_names, "the fit")
         shape = np.shape(Y_new)
         if len(shape) == 2 and shape[1] != self.shape[1]:
             hint = ". Is it transposed? Try Y_new.T" if shape[0] == self.shape[1] else ""
@@ -306,6 +309,24 @@ class Factorization:
 
     def _repr_html_(self) -> str:
         return display.html(self)
+
+
+def assemble(
+    objective: Objective, left: np.ndarray, right: np.ndarray, value: float, **about: Any
+) -> Factorization:
+    """A model of these factors, with what the objective itself can tell of them."""
+    problem = objective.problem
+    return Factorization(
+        left=left,
+        right=right,
+        layout=objective.layout,
+        value=value,
+        loss=value - objective.ridge(left, right),
+        counts=replace(objective.counts),
+        empty_rows=np.flatnonzero(problem.row_counts() == 0),
+        empty_cols=np.flatnonzero(problem.T.row_counts() == 0),
+        **about,
+    )
 
 
 def load(path: str | PathLike[str]) -> Factorization:

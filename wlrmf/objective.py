@@ -12,6 +12,7 @@ never moves and bears no ridge.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -71,6 +72,18 @@ class Objective:
         plain = self.layout.columns == self.layout.rank
         both = (self.reg_W[0] > 0) == (self.reg_X[0] > 0)
         return isinstance(self.problem, Complete) and plain and bool(uniform and both)
+
+    @cached_property
+    def rounding(self) -> float:
+        """A loss of this size is nothing but the rounding of Y."""
+        eps = float(np.finfo(self.problem.dtype).eps)
+        return (64 * eps) ** 2 * self.problem.square_sum()
+
+    def gradient_rounding(self, W: np.ndarray, X: np.ndarray) -> float:
+        """A gradient of this norm can be nothing but the rounding of Y."""
+        weight = self.problem.total_weight() / (self.problem.shape[0] * self.problem.shape[1])
+        size = sum(float(np.sum(np.square(factor, dtype=np.float64))) for factor in (W, X))
+        return 1e3 * (self.rounding * weight * size) ** 0.5
 
     def ridge(self, W: np.ndarray, X: np.ndarray) -> float:
         """Second term of F, in float64."""

@@ -15,6 +15,10 @@ class Status(Enum):
     GRADIENT = "converged: the gradient is below gtol times its size at the start"
     VALUE = "converged: the last iteration lowered the value by less than ftol of it"
     PRECISION = "converged as far as rounding allows: no step lowers the value"
+    STUCK = (
+        "found no step that lowers the value, though the gradient is not small; "
+        "try another solver, float64, or data scaled to about 1"
+    )
     MAX_ITER = "stopped at max_iter before converging; give stop=Stop(max_iter=...) more"
     MAX_SECONDS = "stopped at max_seconds before converging; give stop=Stop(max_seconds=...) more"
     CALLBACK = "stopped by the callback"

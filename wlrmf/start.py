@@ -126,7 +126,7 @@ def _begin(objective: Objective, left: np.ndarray, right: np.ndarray) -> State:
 
 def _given(objective: Objective, pins: Pins, start: Any) -> State:
     if isinstance(start, State):
-        return _given_state(objective, start)
+        return _given_state(objective, pins, start)
     layout, problem = objective.layout, objective.problem
     m, n = problem.shape
     left, right = _bare(objective, pins)
@@ -149,17 +149,25 @@ def _given(objective: Objective, pins: Pins, start: Any) -> State:
     return _begin(objective, left, right)
 
 
-def _given_state(objective: Objective, start: State) -> State:
+def _given_state(objective: Objective, pins: Pins, start: State) -> State:
     (m, n), columns = objective.problem.shape, objective.layout.columns
     if (start.W.shape, start.X.shape) != ((m, columns), (n, columns)):
         raise ValueError(
             f"`start` is a State of factors {start.W.shape} and {start.X.shape}; this fit has "
             f"{(m, columns)} and {(n, columns)}"
         )
-    value = objective.value(start.W, start.X)
-    if not np.isclose(value, start.value, rtol=1e-4):
+    if start.layout != objective.layout:
         raise ValueError(
-            f"`start` is a State of other data, weights or ridge: its value is "
+            f"`start` is a State of other pinned rows or biases, {start.layout}; this fit has "
+            f"{objective.layout}"
+        )
+    value = objective.value(start.W, start.X)
+    placed = start.W.copy(), start.X.copy()
+    pins.place(placed[0], placed[1], objective.layout)
+    same = all(np.array_equal(a, b) for a, b in zip(placed, (start.W, start.X), strict=True))
+    if not same or abs(value - start.value) > 1e-9 * abs(start.value):
+        raise ValueError(
+            f"`start` is a State of other data, weights, pinned rows or ridge: its value is "
             f"{start.value:.9g}, here it is {value:.9g}; give (W, X) to begin anew from there"
         )
     return start

@@ -30,13 +30,14 @@ class Baseline(Observed):
         return everywhere - float(self.u @ replaced) + stored
 
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
-        return super().loss(W, X) + float(np.sum(_gram(W, self.u) * _gram(X, self.v)))
+        # two sums of which the first can be negative: rounding must not make their sum so
+        return max(0.0, super().loss(W, X) + float(np.sum(_gram(W, self.u) * _gram(X, self.v))))
 
     def _loss_row_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray]:
         loss, dW = super()._loss_row_grad(W, X)
         shared = _gram(X, self.v)
         dW += 2 * self.u[:, None] * (W @ shared).astype(self.dtype)
-        return loss + float(np.sum(_gram(W, self.u) * shared)), dW
+        return max(0.0, loss + float(np.sum(_gram(W, self.u) * shared))), dW
 
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         # Σ u v (m + t b + t² d)² with m = WX', b = dWX' + WdX', d = dWdX': each inner product of

@@ -30,29 +30,32 @@ class Complete(Dense):
         return float(self.Y.size)
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
-        """Solve (X'X + reg_i) w_i = X'(y_i - z_i), every ridge at once by the eigenbasis of X'X."""
-        X64 = X.astype(np.float64)
-        lam, Q = np.linalg.eigh(X64.T @ X64)
-        b = np.empty((self.shape[0], X.shape[1]), self.dtype)
+        """With X = U diag(s) V', w_i = V diag(s / (s² + reg_i)) U'(y_i − z_i), in float64.
+
+        The decomposition of X itself, not of X'X, keeps directions down to rounding, and leaves
+        out those that are below it: the solution of minimum norm.
+        """
+        U, s, Vt = scipy.linalg.svd(X.astype(np.float64), full_matrices=False)
+        b = np.empty((self.shape[0], len(s)))
 
         def task(lo: int, hi: int) -> None:
-            np.matmul(self.Y[lo:hi], X, out=b[lo:hi])
+            for at, end in self._spans(lo, hi):
+                np.matmul(self.Y[at:end].astype(np.float64), U, out=b[at:end])
 
         chunks.run(task, self._edges(), self.n_threads)
-        b64 = b.astype(np.float64)
         if fixed is not None:
-            b64 -= fixed.W @ (fixed.X.T.astype(np.float64) @ X64)
-        D = np.maximum(lam, 0) + reg[:, None].astype(np.float64)
-        cut = 4 * len(lam) * np.finfo(self.dtype).eps * D.max(axis=1, keepdims=True)
-        small = cut >= D
-        W = np.where(small, 0, (b64 @ Q) / np.where(small, 1, D)) @ Q.T
-        return Rows(W.astype(self.dtype), int(small.any(axis=1).sum()))
+            b -= fixed.W @ (fixed.X.T.astype(np.float64) @ U)
+        D = s**2 + reg[:, None].astype(np.float64)
+        small = (s <= max(X.shape) * np.finfo(np.float64).eps * s[0]) & (reg[:, None] == 0)
+        W = np.where(small, 0, b * s / np.where(small | (D == 0), 1, D)) @ Vt
+        deficient = small.any(axis=1) | (X.shape[1] > X.shape[0])
+        return Rows(W.astype(self.dtype), int(deficient.sum()))
 
     def svd(self, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Leading singular triplets U (m, rank), s (rank,) descending, V (n, rank), in float64."""
         Y = self.Y.astype(np.float64)
         small = min(self.shape)
-        if small <= EXACT_SVD or rank > small // 5:
+        if small <= EXACT_SVD or rank > small // 5 or not Y.any():
             U, s, Vt = scipy.linalg.svd(Y, full_matrices=False)
             U, s, Vt = U[:, :rank], s[:rank], Vt[:rank]
         else:

@@ -13,6 +13,7 @@ from ..kernels import chunks
 from ..kernels import dense as kernels
 from ..kernels.rows import solve_packed
 from . import least_norm
+from .observed import Observed
 from .protocol import Fixed, Rows
 
 BLOCK = 1 << 16  # cells of a temporary, so that it stays in cache between the GEMM and the kernel
@@ -62,6 +63,11 @@ class Dense:
 
     def total_weight(self) -> float:
         return float(self.A2.sum(dtype=np.float64))
+
+    def square_sum(self) -> float:
+        zero = np.zeros((1, 1), self.dtype)
+        W, X = (np.broadcast_to(zero, (size, 1)) for size in self.shape)
+        return self.loss(W, X)
 
     def _block(self, matrix: np.ndarray, lo: int, hi: int) -> np.ndarray:
         """Rows lo..hi, contiguous; the empty matrix of weights stays empty."""
@@ -166,10 +172,31 @@ class Dense:
 
         edges = chunks.even_edges(np.arange(m + 1) * (n * left.size), GRAM_CHUNK)
         chunks.run(task, edges, self.n_threads)
+        counts = self.row_counts()
+        short = np.flatnonzero((counts < rank) & (counts > 0))
+        failed[short] = False
+        deficient = self._short_rows(short, W, X, reg, fixed) + int(failed.sum())
         for i in np.flatnonzero(failed):
             seen = np.flatnonzero(self.A2[i])
             target = self.Y[i, seen]
             if fixed is not None:
                 target = target - fixed.X[seen] @ fixed.W[i]
             W[i] = least_norm.from_entries(X[seen], self.A2[i, seen], target, reg[i])
-        return Rows(W, int(failed.sum()))
+        return Rows(W, deficient)
+
+    def _short_rows(
+        self, rows: np.ndarray, W: np.ndarray, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None
+    ) -> int:
+        """Rows with fewer cells than unknowns: their dual systems are small and not singular."""
+        if rows.size == 0:
+            return 0
+        at, columns = np.nonzero(self.A2[rows])
+        indptr = np.concatenate(([0], np.cumsum(np.bincount(at, minlength=rows.size))))
+        y, c = self.Y[rows[at], columns], self.A2[rows[at], columns]
+        none, shape = np.empty(0, self.dtype), (rows.size, self.shape[1])
+        indices = columns.astype(np.int32)
+        few = Observed(shape, indptr.astype(np.int64), indices, y, c, none, none, self.n_threads)
+        if fixed is not None:
+            fixed = Fixed(np.ascontiguousarray(fixed.W[rows]), fixed.X)
+        W[rows], deficient = few.best_rows(X, np.ascontiguousarray(reg[rows]), fixed)
+        return deficient

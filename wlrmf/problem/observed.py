@@ -72,6 +72,10 @@ class Observed:
     def total_weight(self) -> float:
         return float(self.c.sum(dtype=np.float64)) if self.c.size else float(self.nnz)
 
+    def square_sum(self) -> float:
+        square = np.square(self.y, dtype=np.float64)
+        return float(np.dot(self.c, square) if self.c.size else square.sum())
+
     @property
     def _arrays(self) -> tuple[np.ndarray, ...]:
         return self.indptr, self.indices, self.y, self.c, self.u, self.v

@@ -50,6 +50,9 @@ class Problem(Protocol):
     def total_weight(self) -> float:
         """Sum of A∘A over all cells."""
 
+    def square_sum(self) -> float:
+        """Sum of A∘A∘Y∘Y: the loss of zero factors."""
+
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
         """Loss in float64, whatever the dtype."""
 

@@ -7,15 +7,17 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from ..objective import Objective
+from ..objective import Layout, Objective
 from ..result import Status, Trace
 from ..validation.errors import describe
 from ..validation.options import read_int, read_real
 
+CALM = 1e-2  # change of F, relative, below which a small gradient means the end
+SMALL = 1e-2  # optimality that rounding can leave
 NEEDS = {"svd": "complete data without weights, biases or pinned rows, and one ridge for all rows"}
 
 logger = logging.getLogger("wlrmf")
@@ -28,13 +30,15 @@ class Stop:
     Parameters
     ----------
     gtol : float
-        Stop when the norm of the gradient of F is at most `gtol` times its size at the start.
+        Stop when the norm of the gradient of F is at most `gtol` times its size at the start, and
+        the last iteration changed F by a hundredth at most: a bad start has so large a gradient
+        that a thousandth of it can still be far from the end.
     ftol : float
         Stop when an iteration changes F by at most `ftol` times F.
     max_iter : int
-        Iterations of this call.
+        Iterations of this call, for each of its starts.
     max_seconds : float, optional
-        Wall-clock seconds of this call, looked at after each iteration.
+        Wall-clock seconds of this call, all starts together, looked at after each iteration.
 
     Examples
     --------
@@ -69,7 +73,9 @@ class State:
     dW, dX : ndarray
         Its gradient, 0 in pinned columns.
     first_norm : float
-        Norm of the gradient at the start of the first call.
+        Norm of the gradient at the start of the first call, which a resumed fit keeps.
+    layout : Layout
+        Which columns are which.
     iteration : int
         Iterations from the first start on.
     trace : Trace
@@ -84,6 +90,7 @@ class State:
     dW: np.ndarray
     dX: np.ndarray
     first_norm: float
+    layout: Layout
     iteration: int = 0
     trace: Trace = field(default_factory=Trace)
     memory: dict[str, Any] = field(default_factory=dict)
@@ -92,7 +99,8 @@ class State:
     def start(cls, objective: Objective, W: np.ndarray, X: np.ndarray) -> State:
         """The state at a given point."""
         value, dW, dX = objective.value_and_grad(W, X)
-        return cls(W, X, value, dW, dX, first_norm=inner(dW, dX, dW, dX) ** 0.5)
+        norm = inner(dW, dX, dW, dX) ** 0.5
+        return cls(W, X, value, dW, dX, first_norm=norm, layout=objective.layout)
 
     def moved(self, objective: Objective, W: np.ndarray, X: np.ndarray, **memory: Any) -> State:
         """The next state, at (W, X)."""
@@ -105,8 +113,12 @@ class State:
     @property
     def optimality(self) -> float:
         """Norm of the gradient relative to its size at the start."""
-        norm = inner(self.dW, self.dX, self.dW, self.dX) ** 0.5
-        return norm / self.first_norm if self.first_norm > 0 else norm
+        return self.norm / self.first_norm if self.first_norm > 0 else self.norm
+
+    @property
+    def norm(self) -> float:
+        """Norm of the gradient."""
+        return inner(self.dW, self.dX, self.dW, self.dX) ** 0.5
 
 
 def inner(aW: np.ndarray, aX: np.ndarray, bW: np.ndarray, bX: np.ndarray) -> float:
@@ -147,6 +159,7 @@ class _Report:
         stop: Stop,
         callback: Callable[[State], Any] | None,
         exact: bool,
+        objective: Objective,
     ):
         self.stop, self.callback, self.exact = stop, callback, exact
         self.begin = time.perf_counter()
@@ -154,6 +167,7 @@ class _Report:
         self.first = state.iteration
         self.best = self.last = state
         self.noise = 16 * float(np.finfo(state.W.dtype).eps)
+        self.objective = objective
         if len(state.trace) == 0:
             self.record(state)
 
@@ -184,20 +198,36 @@ class _Report:
             raise _Finished(status)
 
     def test(self, previous: State, state: State) -> Status | None:
-        stop, change = self.stop, previous.value - state.value
+        stop, change, size = self.stop, previous.value - state.value, abs(previous.value)
         if self.exact:
             return Status.EXACT
-        if state.optimality <= stop.gtol:
+        if state.optimality <= stop.gtol and abs(change) <= CALM * size:
             return Status.GRADIENT
-        if abs(change) <= stop.ftol * abs(previous.value):
-            return Status.VALUE if stop.ftol > 0 else Status.PRECISION
-        if change < 0 and -change <= self.noise * abs(previous.value):
+        if state.value <= self.objective.rounding:
             return Status.PRECISION
+        if change == 0 or (change < 0 and -change <= self.noise * size):
+            return self.no_way_down(state)
+        if abs(change) <= stop.ftol * size:
+            return Status.VALUE
         if state.iteration - self.first >= stop.max_iter:
             return Status.MAX_ITER
         if stop.max_seconds is not None and time.perf_counter() - self.begin >= stop.max_seconds:
             return Status.MAX_SECONDS
         return None
+
+    def no_way_down(self, state: State) -> Status:
+        """Where no step lowers the value the gradient is small, or something is wrong."""
+        noise = self.objective.gradient_rounding(state.W, state.X)
+        small = state.optimality <= SMALL or state.norm <= noise
+        return Status.PRECISION if small else Status.STUCK
+
+
+class End(NamedTuple):
+    """How a run ended."""
+
+    best: State  # the point of the least value
+    last: State  # where to go on from
+    status: Status
 
 
 def minimise(
@@ -206,15 +236,13 @@ def minimise(
     state: State,
     stop: Stop,
     callback: Callable[[State], Any] | None = None,
-) -> tuple[State, Status]:
+) -> End:
     """Run a solver from `state` until a test of `stop` is met.
 
     Returns
     -------
-    state : State
-        The best point met. `minimise` can go on from it.
-    status : Status
-        Why it ended.
+    End
+        The best point, the last one and why it ended.
 
     Raises
     ------
@@ -228,23 +256,24 @@ def minimise(
             f"this problem is {describe_problem(objective)}"
         )
     state = replace(state, trace=copy.deepcopy(state.trace))
-    report = _Report(state, stop, callback, getattr(solver, "exact", False))
-    if not np.isfinite(state.value):
-        return state, Status.NOT_FINITE
+    exact = getattr(solver, "exact", False)
+    report = _Report(state, stop, callback, exact, objective)
+    if not np.isfinite(state.value) or not np.isfinite(state.first_norm):
+        return End(state, state, Status.NOT_FINITE)
     if stop.max_iter == 0:
-        return state, Status.NOT_STARTED
-    if state.first_norm == 0 and not report.exact:
-        return state, Status.GRADIENT
+        return End(state, state, Status.NOT_STARTED)
+    if state.first_norm == 0 and not exact:
+        return End(state, state, Status.GRADIENT)
     try:
         # a value that overflows is no accident here: it is looked for, and ends the run
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             _iterate(objective, solver, state, report)
-        status = Status.PRECISION  # only an outside loop ends by itself: it found no way down
+        status = report.no_way_down(report.last)  # only an outside loop ends by itself
     except _Finished as finished:
         status = finished.status
     except np.linalg.LinAlgError:
         status = Status.NOT_FINITE
-    return report.best, status
+    return End(report.best, report.last, status)
 
 
 def _iterate(objective: Objective, solver: Solver, state: State, report: _Report) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..objective import Objective
-from .base import State
+from .base import State, inner
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class GradientDescent:
             ridge_W, ridge_X = objective.ridge_per_weight
             dW[:, free_W] = _precondition(dW[:, free_W], state.X[:, free_W], ridge_W)
             dX[:, free_X] = _precondition(dX[:, free_X], state.W[:, free_X], ridge_X)
+        # to the size of the factors: products of long directions would overflow
+        size = (inner(state.W, state.X, state.W, state.X) / (inner(dW, dX, dW, dX) or 1.0)) ** 0.5
+        size = state.W.dtype.type(2.0 ** round(np.log2(size)) if size > 0 else 1.0)
+        dW, dX = size * dW, size * dX
         t = state.W.dtype.type(objective.best_step(state.W, state.X, dW, dX))
         return state.moved(objective, state.W + t * dW, state.X + t * dX)
 

@@ -46,25 +46,28 @@ class LBFGS:
         from scipy.optimize import minimize  # slow to import
 
         free = objective.layout.free_W, objective.layout.free_X
+        begin = _pack(state.W, state.X, free)
+        # SciPy's first step supposes variables and values about 1
+        unit, height = _power(np.sqrt(np.mean(begin**2))), _power(state.value)
         current = evaluated = replace(state, memory={})
 
         def evaluate(z: np.ndarray) -> tuple[float, np.ndarray]:
             nonlocal evaluated
-            W, X = _unpack(z, state, free)
+            W, X = _unpack(unit * z, state, free)
             value, dW, dX = objective.value_and_grad(W, X)
             evaluated = replace(evaluated, W=W, X=X, value=value, dW=dW, dX=dX)
-            return value, _pack(dW, dX, free)
+            return value / height, _pack(dW, dX, free) * (unit / height)
 
         def callback(intermediate_result: Any) -> None:
             nonlocal current
-            if evaluated.value != intermediate_result.fun:  # not the point evaluated last
+            if evaluated.value / height != intermediate_result.fun:  # not the point evaluated last
                 evaluate(intermediate_result.x)
             current = replace(evaluated, iteration=current.iteration + 1)
             report(current)
 
         minimize(
             evaluate,
-            _pack(state.W, state.X, free),
+            begin / unit,
             jac=True,
             method="L-BFGS-B",
             callback=callback,
@@ -77,6 +80,11 @@ class LBFGS:
                 "maxfun": FOREVER,
             },
         )
+
+
+def _power(size: float) -> float:
+    """The power of two next to a size, so that dividing by it loses nothing."""
+    return 2.0 ** round(np.log2(size)) if size > 0 else 1.0
 
 
 def _pack(W: np.ndarray, X: np.ndarray, free: tuple[slice, slice]) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from .errors import at, describe
+from .errors import DataWarning, at, describe
 
 
 class Csr(NamedTuple):
@@ -39,6 +40,7 @@ class Csr(NamedTuple):
         return dense
 
 
+EXACT_INTEGER = 2**53
 HINT = "a 2-d array, a scipy sparse matrix or a data frame of numbers"
 
 
@@ -77,21 +79,38 @@ def _plain(value: Any, name: str) -> np.ndarray:
     """An ndarray of any numeric dtype; nulls of data frames become NaN."""
     module = type(value).__module__.partition(".")[0]
     try:
-        if module == "pandas" and hasattr(value, "to_numpy"):
-            return _from_pandas(value)
-        if module == "polars" and hasattr(value, "to_numpy"):
-            return np.asarray(value.to_numpy())
+        if module in ("pandas", "polars") and hasattr(value, "columns"):
+            return _from_frame(value, module)
         array = np.asarray(value)
-        return array.astype(np.float64) if array.dtype.kind == "O" else array
-    except (TypeError, ValueError) as error:
+        return _numbers(array) if array.dtype.kind == "O" else array
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"`{name}` must be {HINT}; got {describe(value)}: {error}") from None
 
 
-def _from_pandas(frame: Any) -> np.ndarray:
-    kinds = {getattr(dtype, "kind", "O") for dtype in getattr(frame, "dtypes", [])}
-    if kinds & set("MmcUS"):
-        raise TypeError(f"its columns have the types {sorted({str(d) for d in frame.dtypes})}")
-    single = {str(dtype).lower() for dtype in frame.dtypes} == {"float32"}
+def _numbers(array: np.ndarray) -> np.ndarray:
+    """An object array as floats; text stays text, even where it looks like a number."""
+    for entry in array.flat:
+        if isinstance(entry, str | bytes):
+            raise ValueError(f"{entry!r} is text")
+    return array.astype(np.float64)
+
+
+def _from_frame(frame: Any, module: str) -> np.ndarray:
+    if not hasattr(frame, "to_numpy"):
+        raise TypeError("it is lazy: call .collect() first")
+    dtypes = list(frame.dtypes)
+    names = {str(dtype) for dtype in dtypes}
+    if module == "polars":
+        good = all(dtype.is_numeric() or str(dtype) in ("Boolean", "Null") for dtype in dtypes)
+    else:
+        good = not {getattr(dtype, "kind", "O") for dtype in dtypes} & set("MmcUS")
+    if not good or any(name.lower() in ("str", "string") for name in names):
+        raise TypeError(f"its columns have the types {sorted(names)}")
+    if module == "polars":
+        return np.asarray(frame.to_numpy())
+    if "object" in names:
+        return _numbers(frame.to_numpy(dtype=object, na_value=np.nan))
+    single = {name.lower() for name in names} == {"float32"}
     return np.asarray(frame.to_numpy(dtype=np.float32 if single else np.float64, na_value=np.nan))
 
 
@@ -110,7 +129,30 @@ def read_names(value: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
     return rows, cols
 
 
+def check_names(
+    name: str, axis: str, names: np.ndarray | None, wanted: np.ndarray | None, whose: str
+) -> None:
+    """Frames are taken cell by cell as they stand: other names would mean other cells."""
+    if names is None or wanted is None or len(names) != len(wanted):
+        return  # no names to compare; a wrong shape gets its own message
+    differ = names != wanted
+    if differ.any():
+        k = int(np.argmax(differ))
+        hint = "; the same ones in another order" if set(names) == set(wanted) else ""
+        raise ValueError(
+            f"`{name}` must have the {axis} of {whose}: number {k} is {str(names[k])!r}, "
+            f"not {str(wanted[k])!r}{hint}"
+        )
+
+
 def _real(array: np.ndarray, name: str) -> np.ndarray:
+    wide = array.dtype.kind in "iu" and array.dtype.itemsize == 8 and array.size > 0
+    if wide and max(int(array.max()), -int(array.min())) > EXACT_INTEGER:
+        warnings.warn(
+            f"`{name}` has integers beyond 2**53, which floats cannot hold exactly",
+            DataWarning,
+            stacklevel=2,
+        )
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"`{name}` must hold real numbers or booleans; got dtype {array.dtype}"

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Csr, as_matrix
+from .arrays import Csr, as_matrix, check_names, read_names
 from .errors import at, describe, first_where
-from .options import read_real
+from .options import read_real, read_vector
+
+RANGE = {4: 1e15, 8: 1e90}  # by the bytes of the type
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,10 @@ def read_cells(
     TypeError, ValueError
         Naming the argument, what it got and what it wanted.
     """
+    names = read_names(Y)
+    for other, name in ((mask, "mask"), (weights, "weights")):
+        for axis, own, wanted in zip(("rows", "columns"), read_names(other), names, strict=True):
+            check_names(name, axis, own, wanted, "Y")
     Y = as_matrix(Y, "Y")
     if 0 in Y.shape:
         raise ValueError(f"Y has shape {Y.shape}; at least 1 row and 1 column are required")
@@ -75,6 +81,13 @@ def read_cells(
                 "Give `weights` instead, or Y as a scipy sparse matrix"
             )
         cells = _dense_cells(Y, mask, weights, dtype)
+    check_range(cells.Y, "Y")
+    for weight, name in (
+        (cells.A2, "the squared weight"),
+        (cells.u, "baseline"),
+        (cells.v, "baseline"),
+    ):
+        check_range(weight, name)
     if not allow_empty and cells.u.size == 0 and _nothing(cells):
         raise ValueError("no observed entries: every cell of Y is missing or has weight 0")
     return cells
@@ -83,7 +96,7 @@ def read_cells(
 def read_dtype(dtype: Any, given: np.dtype) -> np.dtype:
     """float32 or float64."""
     if dtype is None:
-        return np.dtype(np.float32 if given == np.float32 else np.float64)
+        return np.dtype(np.float32 if given.newbyteorder("=") == np.float32 else np.float64)
     try:
         wanted = np.dtype(dtype)
     except TypeError:
@@ -91,6 +104,18 @@ def read_dtype(dtype: Any, given: np.dtype) -> np.dtype:
     if wanted is None or wanted.newbyteorder("=") not in (np.float32, np.float64):
         raise ValueError(f"`dtype` must be float32 or float64; got {describe(dtype)}")
     return np.dtype(wanted.newbyteorder("="))
+
+
+def check_range(values: np.ndarray, name: str) -> None:
+    """Refuse numbers whose squares and products would leave the range of their type."""
+    largest = max(float(values.max()), -float(values.min())) if values.size else 0.0
+    limit = RANGE[values.dtype.itemsize]
+    if largest and not 1 / limit <= largest <= limit:
+        wide = " or use float64" if values.dtype == np.float32 else ""
+        raise ValueError(
+            f"the largest of {name} is {largest:.3g}; {values.dtype} can work with "
+            f"{1 / limit:.0e} to {limit:.0e}: multiply by a constant{wide}"
+        )
 
 
 def _nothing(cells: Cells) -> bool:
@@ -124,6 +149,7 @@ def _companion(value: Any, name: str, Y: Any) -> Any:
         raise ValueError(
             f"`{name}` must be finite and not negative; {name}{at(where)} is {got} "
             f"({int(bad.sum())} such entries)"
+            + ("; give 0 where a cell is missing" if np.isnan(got) else "")
         )
     return matrix
 
@@ -260,7 +286,7 @@ def read_baseline(
                 "`baseline` must be a number or a pair (u, v) of vectors; "
                 f"got {len(baseline)} values"
             )
-        u, v = (np.asarray(part, dtype=np.float64) for part in baseline)
+        u, v = (read_vector(part, "baseline") for part in baseline)
     else:
         number = read_real(baseline, "baseline")
         u, v = np.full(shape[0], number), np.ones(shape[1])

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+GRAMS = 4  # rank x rank matrices a thread
 COPIES = 8  # of the factors: the point, the sweep, the direction and gradients
 
 
@@ -24,9 +25,11 @@ def available_bytes() -> int | None:
         return None
 
 
-def check_memory(rank: int, shape: tuple[int, int], columns: int, dtype: np.dtype) -> None:
-    """MemoryError naming both sizes if the factors cannot fit."""
-    need = COPIES * sum(shape) * columns * dtype.itemsize
+def check_memory(
+    rank: int, shape: tuple[int, int], columns: int, dtype: np.dtype, n_threads: int
+) -> None:
+    """MemoryError naming both sizes if the factors and the threads' Gram matrices cannot fit."""
+    need = (COPIES * sum(shape) + GRAMS * n_threads * columns) * columns * dtype.itemsize
     free = available_bytes()
     if free is not None and need > free:
         raise MemoryError(

@@ -48,6 +48,14 @@ def read_real(value: Any, name: str, *, positive: bool = False) -> float:
     return float(value)
 
 
+def read_vector(value: Any, name: str) -> np.ndarray:
+    """A vector of numbers in float64."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"`{name}` must hold numbers; got {describe(value)}") from None
+
+
 def read_reg(reg: Any, shape: tuple[int, int]) -> tuple[float | np.ndarray, float | np.ndarray]:
     """Ridge of rows and of columns, each a number or a vector of one number a row (column)."""
     if isinstance(reg, tuple | list):
@@ -77,7 +85,7 @@ def read_reg(reg: Any, shape: tuple[int, int]) -> tuple[float | np.ndarray, floa
 def _ridge(value: Any, size: int, name: str, axis: str) -> float | np.ndarray:
     if np.ndim(value) == 0:
         return read_real(value, name)
-    vector = np.asarray(value, dtype=np.float64)
+    vector = read_vector(value, name)
     if vector.shape != (size,):
         raise ValueError(f"`{name}` must have one number a {axis}, ({size},); got {vector.shape}")
     if not (np.isfinite(vector).all() and (vector >= 0).all()):
@@ -92,7 +100,11 @@ def spread_reg(
     if scaling not in ("none", "count"):
         raise ValueError(f'`reg_scaling` must be "none" or "count"; got {describe(scaling)}')
     scale = counts if scaling == "count" else np.ones(len(counts))
-    return np.asarray(reg * scale, dtype=dtype)
+    spread = np.asarray(reg * scale)
+    limit = 1e30 if dtype == np.float32 else 1e150
+    if spread.size and spread.max() > limit:
+        raise ValueError(f"`reg` must be at most {limit:.0e} for {dtype}; got {spread.max():.3g}")
+    return spread.astype(dtype)
 
 
 def read_pinned(value: Any, name: str, size: int, dtype: np.dtype) -> np.ndarray:
