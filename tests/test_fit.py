@@ -517,6 +517,66 @@ class TestStarts:
         with pytest.raises(ValueError, match=r"this fit has \(30, 3\)"):
             wlrmf.fit(Y, rank=3, start=state)
 
+    def test_a_state_belongs_to_its_pinned_rows_and_data(self, table):
+        Y, _ = table
+        state = wlrmf.fit(Y, rank=1, pinned_W=np.ones(30), stop=FEW).state
+        with pytest.raises(ValueError, match="State of other pinned rows"):
+            wlrmf.fit(Y, rank=1, pinned_X=np.ones(20), start=state)
+        with pytest.raises(ValueError, match="other data, weights, pinned rows"):
+            wlrmf.fit(Y, rank=1, pinned_W=np.full(30, 2.0), start=state)
+        tiny = wlrmf.fit(1e-6 * Y, rank=1, stop=FEW).state
+        with pytest.raises(ValueError, match="other data"):
+            wlrmf.fit(1.001e-6 * Y, rank=1, start=tiny)
+
+    def test_a_model_of_other_pinned_rows_as_start_keeps_the_new_ones(self, table):
+        Y, _ = table
+        model = wlrmf.fit(Y, rank=1, pinned_W=np.ones(30), reg=0.1, stop=FEW)
+        given = np.linspace(1, 2, 30)
+        again = wlrmf.fit(Y, rank=1, pinned_W=given, reg=0.1, start=model, stop=FEW)
+        np.testing.assert_array_equal(again.left[:, 1], given)
+
+
+class TestAccuracy:
+    """Small directions and short rows."""
+
+    def test_complete_float32_keeps_small_directions(self):
+        rng = np.random.default_rng(0)
+        U, V = (np.linalg.qr(rng.standard_normal((size, 50)))[0] for size in (200, 150))
+        Y = ((U * np.logspace(2, -3, 50)) @ V.T).astype(np.float32)
+        exact = wlrmf.fit(Y, rank=50)
+        for loss in (
+            wlrmf.fit(Y, rank=50, solver="als").loss,
+            wlrmf.fit(Y, rank=50, bias=True).loss,
+            exact.fold_in(Y).loss,
+        ):
+            assert loss < 2 * exact.loss
+
+    def test_dense_and_sparse_rows_with_few_cells_have_least_norm(self):
+        rng = np.random.default_rng(6)
+        X = rng.standard_normal((8, 30))
+        model = wlrmf.fit(
+            np.eye(8) @ X, rank=8, start=(np.eye(8), X), stop=Stop(max_iter=0), solver="als"
+        )
+        new = np.where(rng.random((300, 30)) < 0.12, rng.standard_normal((300, 30)), np.nan)
+        wanted = [
+            np.linalg.lstsq(X[:, seen].T, row[seen], rcond=None)[0]
+            for row, seen in zip(new, ~np.isnan(new), strict=True)
+        ]
+        for reg, tolerance in ((0.0, 1e-6), (1e-12, 1e-4)):
+            folded = model.fold_in(new, reg=reg)
+            np.testing.assert_allclose(folded.W.T, wanted, rtol=tolerance, atol=tolerance)
+
+    def test_all_zero_data_too_large_for_a_full_decomposition(self):
+        model = wlrmf.fit(np.zeros((600, 600)), rank=2)
+        assert model.success
+        assert not model.reconstruct().any()
+
+    def test_a_loss_under_a_baseline_is_never_negative(self):
+        for value in np.linspace(0.1, 5, 20):
+            Y = sp.csr_array(np.full((3, 4), value))
+            model = wlrmf.fit(Y, rank=1, baseline=0.3, bias=True, n_starts=2)
+            assert model.loss >= 0
+
 
 def test_progress_callback_and_log(table, caplog, capsys):
     seen = []

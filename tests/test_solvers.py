@@ -291,3 +291,95 @@ def test_goes_on_from_an_exact_optimum_without_a_division_by_zero():
     model = wlrmf.fit(Y, rank=1, stop=Stop(gtol=0, ftol=0, max_iter=20))
     assert model.success
     assert model.predict(0, 0) == pytest.approx(1.0)
+
+
+class TestHonestEnds:
+    """Success means the end: found by trying data that made it mean less."""
+
+    @pytest.mark.parametrize("offset", [1e3, 1e6])
+    def test_a_large_mean_does_not_hide_what_is_left_to_do(self, offset):
+        rng = np.random.default_rng(3)
+        signal = rng.standard_normal((100, 2)) @ rng.standard_normal((2, 80))
+        noisy = offset + signal + 0.1 * rng.standard_normal((100, 80))
+        Y = np.where(rng.random((100, 80)) < 0.3, np.nan, noisy)
+        model = wlrmf.fit(Y, rank=3)
+        assert model.success
+        assert np.sqrt(model.loss / np.isfinite(Y).sum()) < 0.1
+
+    @pytest.mark.parametrize("name", ["als", "gd", "lbfgs"])
+    @pytest.mark.parametrize("scale", [1e-80, 1e-20, 1e20, 1e80])
+    def test_the_scale_of_the_data_changes_nothing(self, name, scale):
+        given, _ = arguments("dense")
+        options = {"rank": 2, "solver": name, "stop": Stop(max_iter=10, gtol=0, ftol=0)}
+        wanted = wlrmf.fit(given["Y"], **options).value
+        assert wlrmf.fit(given["Y"] * scale, **options).value / scale**2 == pytest.approx(
+            wanted, rel=1e-3
+        )
+
+    def test_ill_conditioned_rows_do_not_raise_the_value(self):
+        for seed in (17, 20, 33):
+            rng = np.random.default_rng(seed)
+            Y = rng.standard_normal((25, 18))
+            Y[rng.random(Y.shape) < 0.5] = np.nan
+            model = wlrmf.fit(Y, rank=5, stop=Stop(max_iter=400))
+            values = np.array(model.trace.value)
+            assert (np.diff(values) <= 1e-9 * values[:-1]).all()
+            assert model.value <= values.min() * (1 + 1e-9)
+
+    def test_an_exact_fit_ends_at_once(self):
+        Y = np.random.default_rng(1).standard_normal((20, 15))
+        Y[::3, ::4] = np.nan
+        model = wlrmf.fit(Y, rank=15)
+        assert model.success
+        assert model.n_iter < 20
+        assert model.loss < 1e-24
+
+    def test_a_solver_that_finds_no_way_down_is_no_success(self):
+        class Idle:
+            name, needs = "idle", frozenset()
+
+            def step(self, objective, state):
+                return state.moved(objective, state.W, state.X)
+
+        with pytest.warns(wlrmf.ConvergenceWarning, match="found no step"):
+            model = fit("dense", "als", solver=Idle())
+        assert not model.success
+
+    def test_the_acceleration_accelerates(self):
+        given, _ = arguments("observed", m=60, n=50, rank=4, share=0.3, noise=0.5)
+        stop = Stop(gtol=1e-6, ftol=0, max_iter=3000)
+        plain, fast = (
+            wlrmf.fit(**given, rank=4, reg=0.3, stop=stop, solver=ALS(acceleration=kind))
+            for kind in (None, "ncg")
+        )
+        assert plain.success
+        assert fast.success
+        assert 2 * fast.n_iter < plain.n_iter
+
+    def test_the_best_point_is_returned_and_the_last_one_resumed(self):
+        class Wandering:
+            name, needs = "wandering", frozenset()
+
+            def step(self, objective, state):
+                scale = (0.5, 2.0, 1.5)[state.iteration % 3]
+                return state.moved(objective, scale * state.W, state.X)
+
+        model = fit("dense", "als", solver=Wandering(), stop=Stop(max_iter=6, gtol=0, ftol=0))
+        values = model.trace.value
+        assert values[-1] > min(values)  # so it must not stop at, nor return, the last
+        assert model.value <= min(values)
+        assert model.n_iter == model.state.iteration == 6
+        assert model.state.value == values[-1]
+
+
+def test_budget_and_callback_end_all_starts():
+    seen = []
+
+    def stop_at_once(state):
+        seen.append(state)
+        raise StopIteration
+
+    model = fit("dense", "als", start=None, n_starts=5, callback=stop_at_once)
+    assert len(seen) == len(model.start_values) == 1
+    forever = Stop(max_seconds=0, gtol=0, ftol=0)
+    assert len(fit("dense", "als", start=None, n_starts=5, stop=forever).start_values) == 1

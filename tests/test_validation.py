@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse as sp
 
@@ -38,6 +39,12 @@ def refused(kind, message, *args, **options):
         (pd.DataFrame({"a": ["x", "y"]}), ValueError, "`Y` must be.*DataFrame of shape"),
         (pd.DataFrame({"a": pd.to_datetime(["2020-01-01"])}), ValueError, "datetime64"),
         (sp.coo_array(np.ones(4)), ValueError, "`Y` must be 2-d; got 1-d"),
+        (np.array([["1.5", 1]], object), ValueError, "'1.5' is text"),
+        (np.array([[10**400, 1]], object), ValueError, "too large"),
+        (pd.Series([1.0, 2.0]), ValueError, "2-d"),
+        (pl.DataFrame({"a": [1]}).lazy(), TypeError, r"call \.collect"),
+        (pl.DataFrame({"a": ["1"]}), ValueError, "types .'String'"),
+        (pl.DataFrame({"a": [1]}).select(pl.duration(days="a")), ValueError, "Duration"),
     ],
 )
 def test_what_is_no_matrix(bad, kind, message):
@@ -170,6 +177,44 @@ def test_other_options():
     refused(ValueError, "`n_threads` must be an int of at least 1; got 0", Y, n_threads=0)
     refused(ValueError, "`n_starts`", Y, n_starts=0)
     refused(ValueError, "`seed`", Y, seed=-1)
+
+
+def test_numbers_out_of_the_working_range():
+    for scale in (1e160, 1e-160):
+        refused(
+            ValueError, r"the largest of Y is .* float64 can work with 1e-90 to 1e\+90", Y * scale
+        )
+    refused(ValueError, "or use float64", Y * 1e30, dtype="f4")
+    refused(ValueError, "the largest of the squared weight", Y, weights=Y * 1e100)
+    refused(
+        ValueError, r"`reg` must be at most 1e\+30 for float32; got 1e\+35", Y, reg=1e35, dtype="f4"
+    )
+    with pytest.warns(wlrmf.DataWarning, match="beyond 2\\*\\*53"):
+        wlrmf.fit(np.array([[2**60, 1], [2, 3]]), rank=1)
+
+
+def test_frames_must_name_the_same_cells():
+    frame = pd.DataFrame(Y, columns=list("abc"))
+    refused(
+        ValueError,
+        "must have the columns of Y.*another order",
+        frame,
+        weights=frame[["b", "a", "c"]],
+    )
+    refused(
+        ValueError,
+        "must have the rows of Y",
+        frame.set_axis(list("wxyz")),
+        weights=frame.set_axis(list("wxyq")),
+    )
+    model = wlrmf.fit(frame, rank=1)
+    with pytest.raises(ValueError, match="must have the columns of the fit"):
+        model.transform(frame[["c", "b", "a"]])
+    wlrmf.fit(frame, rank=1, weights=Y + 1)
+
+
+def test_a_callback_that_cannot_be_called():
+    refused(TypeError, "`callback` must be callable; got 3", Y, callback=3)
 
 
 def test_baseline():

@@ -125,8 +125,8 @@ Examples:
 @click.option("--max-seconds", type=float, metavar="S", help="Stop after so many seconds.")
 @click.option("--gtol", type=float, metavar="X", help="Stop when the gradient is this small.")
 @click.option("--ftol", type=float, metavar="X", help="Stop when the value changes this little.")
-@click.option("--seed", type=int, metavar="N", help="Of the random start. Default: 0.")
-@click.option("--n-starts", type=int, metavar="N", help="Keep the best of so many random starts.")
+@click.option("--seed", type=int, metavar="N", help="Of all random numbers. Default: 0.")
+@click.option("--n-starts", type=int, metavar="N", help="Keep the best of so many starts.")
 @click.option("--threads", "n_threads", type=int, metavar="N", help="Default: all processors.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Default: as in FILE.")
 @click.option(

@@ -30,6 +30,7 @@ from ._jit import kernel
 
 PANEL = 64  # entries whose rows of X stay in the first-level cache while the tiles pass over them
 BLOCK = 8  # rows of G eliminated at a time
+SINGULAR = 1e-10  # relative pivot below which a solution has too few digits left to descend by
 ROTATION = 2.2e-16  # relative rounding of the rotation to the eigenbasis, made in float64
 
 
@@ -523,7 +524,7 @@ def solve(indptr, indices, y, c, u, v, X, rank, lam, reg, start, Wfix, Xfix, lo,
     D, w, z = np.empty(width, X.dtype), np.empty(width, X.dtype), np.empty(width, X.dtype)
     alpha, limit = np.empty(width, X.dtype), np.empty(width, X.dtype)
     L = np.empty((BLOCK, BLOCK), X.dtype)
-    tolerance = X.dtype.type(4 * rank * np.finfo(X.dtype).eps)
+    tolerance = X.dtype.type(max(4 * rank * np.finfo(X.dtype).eps, SINGULAR))
     for i in range(lo, hi):
         floor = _begin(i, u, lam, reg, start, D, w)
         count = indptr[i + 1] - indptr[i]
@@ -558,7 +559,7 @@ def solve_packed(packed, reg, out, failed):
     G = _aligned(width, width, out)
     w, z, limit = np.zeros(width, out.dtype), np.empty(width, out.dtype), np.empty(width, out.dtype)
     L = np.empty((BLOCK, BLOCK), out.dtype)
-    tolerance = out.dtype.type(4 * rank * np.finfo(out.dtype).eps)
+    tolerance = out.dtype.type(max(4 * rank * np.finfo(out.dtype).eps, SINGULAR))
     for i in range(out.shape[0]):
         G[:] = 0
         e = 0

@@ -19,8 +19,8 @@ class GradientDescent:
     ----------
     scaled : bool
         Multiply each factor's gradient by the inverse Gram matrix of the other factor (and the
-        ridge, on the scale of one cell), which makes the speed independent of the condition number
-        of the solution (ScaledGD: Tong, Ma & Chi, JMLR 22 (2021) 150, algorithm 1).
+        ridge, on the scale of one cell), which near the solution makes the speed independent of its
+        condition number (ScaledGD: Tong, Ma & Chi, JMLR 22 (2021) 150, algorithm 1).
     """
 
     scaled: bool = False

@@ -79,12 +79,20 @@ def _plain(value: Any, name: str) -> np.ndarray:
     """An ndarray of any numeric dtype; nulls of data frames become NaN."""
     module = type(value).__module__.partition(".")[0]
     try:
-        if module in ("pandas", "polars") and hasattr(value, "columns"):
+        if _is_frame(value):
             return _from_frame(value, module)
         array = np.asarray(value)
         return _numbers(array) if array.dtype.kind == "O" else array
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"`{name}` must be {HINT}; got {describe(value)}: {error}") from None
+
+
+def _is_frame(value: Any) -> bool:
+    """A pandas or polars frame, told by name: neither need be installed."""
+    kind = type(value)
+    if kind.__name__ == "LazyFrame":
+        raise TypeError("a LazyFrame has no values yet: call .collect() first")
+    return kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] in ("pandas", "polars")
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:
@@ -96,8 +104,6 @@ def _numbers(array: np.ndarray) -> np.ndarray:
 
 
 def _from_frame(frame: Any, module: str) -> np.ndarray:
-    if not hasattr(frame, "to_numpy"):
-        raise TypeError("it is lazy: call .collect() first")
     dtypes = list(frame.dtypes)
     names = {str(dtype) for dtype in dtypes}
     if module == "polars":
@@ -116,8 +122,7 @@ def _from_frame(frame: Any, module: str) -> np.ndarray:
 
 def read_names(value: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Names of a data frame's rows and columns as text; None where it has no names of its own."""
-    module = type(value).__module__.partition(".")[0]
-    if module not in ("pandas", "polars") or not hasattr(value, "columns"):
+    if not _is_frame(value):
         return None, None
     index = getattr(value, "index", None)
     axes = (index, value.columns)
