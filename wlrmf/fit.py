@@ -199,19 +199,12 @@ def _run_all(
     callback: Callable[[State], Any] | None,
 ) -> list[End]:
     """One run from each start, within one budget of seconds."""
-    begin = time.perf_counter()
-    ends: list[End] = []
+    begin, whole, ends = time.perf_counter(), stop.max_seconds, []
     for state in states:
-        if stop.max_seconds is not None and ends:
-            left = stop.max_seconds - (time.perf_counter() - begin)
-            if left <= 0:
-                break
-            ends.append(
-                minimise(objective, solver, state, replace(stop, max_seconds=left), callback)
-            )
-        else:
-            ends.append(minimise(objective, solver, state, stop, callback))
-        if ends[-1].status is Status.CALLBACK:
+        ends.append(minimise(objective, solver, state, stop, callback))
+        if whole is not None:
+            stop = replace(stop, max_seconds=max(0.0, whole - (time.perf_counter() - begin)))
+        if ends[-1].status is Status.CALLBACK or stop.max_seconds == 0:
             break
     return ends
 
