@@ -32,11 +32,6 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def pyarrow():
-    return pytest.importorskip("pyarrow", reason="csv and parquet files need pyarrow")
-
-
-@pytest.fixture
 def truth():
     rng = np.random.default_rng(0)
     return rng.standard_normal((8, 2)) @ rng.standard_normal((2, 6))

@@ -17,37 +17,6 @@ YEARS = ["2013", "2014", "2015"]
 VALUES = np.array([[1.5, nan, -3.0], [4.0, 5e-3, nan]])
 
 
-@pytest.fixture
-def pyarrow():
-    return pytest.importorskip("pyarrow", reason="csv and parquet files need pyarrow")
-
-
-@pytest.fixture
-def csv(tmp_path, pyarrow):
-    """Write a text to a csv file and return its path."""
-
-    def write(text):
-        path = tmp_path / "data.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
-@pytest.fixture
-def parquet(tmp_path, pyarrow):
-    """Write columns to a parquet file and return its path."""
-    from pyarrow import parquet
-
-    def write(columns):
-        path = tmp_path / "data.parquet"
-        table = columns if isinstance(columns, pyarrow.Table) else pyarrow.table(columns)
-        parquet.write_table(table, path)
-        return path
-
-    return write
-
-
 def check(table, values, rows=None, cols=None):
     np.testing.assert_array_equal(table.values, values)
     for names, wanted in ((table.row_names, rows), (table.col_names, cols)):

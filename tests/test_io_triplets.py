@@ -12,33 +12,6 @@ NAMES = {"rows": "user", "cols": "item"}
 ALL = NAMES | {"values": "rating", "weights": "w"}
 
 
-@pytest.fixture
-def pyarrow():
-    return pytest.importorskip("pyarrow", reason="csv and parquet files need pyarrow")
-
-
-@pytest.fixture
-def csv(tmp_path, pyarrow):
-    def write(text):
-        path = tmp_path / "data.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
-@pytest.fixture
-def parquet(tmp_path, pyarrow):
-    from pyarrow import parquet
-
-    def write(columns):
-        path = tmp_path / "data.parquet"
-        parquet.write_table(pyarrow.table(columns), path)
-        return path
-
-    return write
-
-
 def columns_of_text():
     return {"user": ["bob", "ann", "bob"], "item": [30, 4, 4], "rating": [4.5, 2, -1],
             "w": [1, 0.5, 2]}  # fmt: skip

@@ -10,11 +10,7 @@ from wlrmf.io import DataFileError, read_matrix, write_columns, write_matrix
 
 VALUES = np.array([[1.5, np.nan, -3.0], [4.0, 5e-3, np.nan]])
 ROWS, COLS = ["x", "é, y"], ["a", 'b "c"', "d\ne"]
-
-
-@pytest.fixture(autouse=True)
-def pyarrow():
-    return pytest.importorskip("pyarrow", reason="csv and parquet files need pyarrow")
+pytestmark = pytest.mark.usefixtures("pyarrow")
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
