@@ -137,6 +137,16 @@ def _sum_products(v, sums, first, last, products):
     return ends
 
 
+def _add_outer(v, array, row, a, stride, right, running):
+    """Sums plus the outer product of array[row, a:a+TALL] and the vectors `right`."""
+    ends = []
+    for r in range(TALL):
+        left = v.splat(v.load(array, row, _step(v.builder, a, r), stride, v.scalar))
+        sums = running[r * len(right) : (r + 1) * len(right)]
+        ends += [v.fma(left, vector, total) for vector, total in zip(right, sums, strict=True)]
+    return ends
+
+
 def _gram_tile(wide, fresh):
     """G[a:a+TALL, b:] (+)= sum over e in lo..hi of s_e x_e x_e', `wide` vectors of columns."""
 
@@ -164,11 +174,7 @@ def _gram_tile(wide, fresh):
                 builder.fmul(weight, v.load(X, j, _step(builder, b, c * v.lanes), along, v.vector))
                 for c in range(wide)
             ]
-            ends = []
-            for r in range(TALL):
-                left = v.splat(v.load(X, j, _step(builder, a, r), along, v.scalar))
-                ends += [v.fma(left, right[c], running[r * wide + c]) for c in range(wide)]
-            return ends
+            return _add_outer(v, X, j, a, along, right, running)
 
         for (r, c), value in zip(places, _sum_products(v, sums, lo, hi, products), strict=True):
             v.store(value, G, _step(builder, a, r), _step(builder, b, c), across)
@@ -208,11 +214,7 @@ def _eliminate_tile(wide):
                 builder.fneg(v.load(G, k, _step(builder, b, c * v.lanes), across, v.vector))
                 for c in range(wide)
             ]
-            ends = []
-            for r in range(TALL):
-                left = v.splat(v.load(G, k, _step(builder, a, r), across, v.scalar))
-                ends += [v.fma(left, right[c], running[r * wide + c]) for c in range(wide)]
-            return ends
+            return _add_outer(v, G, k, a, across, right, running)
 
         zero = ir.IntType(64)(0)
         for (r, c), value in zip(places, _sum_products(v, sums, zero, end, products), strict=True):
