@@ -148,6 +148,7 @@ def test_sums_and_counts(structure):
     if structure not in ("baseline", "rank-one"):
         np.testing.assert_array_equal(given.row_counts(), (C > 0).sum(axis=1))
         np.testing.assert_array_equal(given.T.row_counts(), (C > 0).sum(axis=0))
+    np.testing.assert_array_equal(given.col_counts(), given.T.row_counts())
 
 
 @all_structures

@@ -166,7 +166,7 @@ def fit(
         objective = Objective(
             problem,
             spread_reg(row_reg, reg_scaling, problem.row_counts(), problem.dtype),
-            spread_reg(col_reg, reg_scaling, problem.T.row_counts(), problem.dtype),
+            spread_reg(col_reg, reg_scaling, problem.col_counts(), problem.dtype),
             layout,
         )
         if isinstance(solver, str) and solver == "auto":

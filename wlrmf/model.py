@@ -324,7 +324,7 @@ def assemble(
         loss=value - objective.ridge(left, right),
         counts=replace(objective.counts),
         empty_rows=np.flatnonzero(problem.row_counts() == 0),
-        empty_cols=np.flatnonzero(problem.T.row_counts() == 0),
+        empty_cols=np.flatnonzero(problem.col_counts() == 0),
         **about,
     )
 

@@ -79,11 +79,15 @@ class Objective:
         eps = float(np.finfo(self.problem.dtype).eps)
         return (64 * eps) ** 2 * self.problem.square_sum()
 
+    @cached_property
+    def _mean_weight(self) -> float:
+        """Of a cell, over all cells."""
+        return self.problem.total_weight() / (self.problem.shape[0] * self.problem.shape[1])
+
     def gradient_rounding(self, W: np.ndarray, X: np.ndarray) -> float:
         """A gradient of this norm can be nothing but the rounding of Y."""
-        weight = self.problem.total_weight() / (self.problem.shape[0] * self.problem.shape[1])
         size = sum(float(np.sum(np.square(factor, dtype=np.float64))) for factor in (W, X))
-        return 1e3 * (self.rounding * weight * size) ** 0.5
+        return 1e3 * (self.rounding * self._mean_weight * size) ** 0.5
 
     def ridge(self, W: np.ndarray, X: np.ndarray) -> float:
         """Second term of F, in float64."""
@@ -93,7 +97,7 @@ class Objective:
     @property
     def ridge_per_weight(self) -> tuple[float, float]:
         """Mean ridge of W and of X against the mean weight of a cell."""
-        weight = self.problem.total_weight() / (self.problem.shape[0] * self.problem.shape[1])
+        weight = self._mean_weight
         return float(self.reg_W.mean()) / weight, float(self.reg_X.mean()) / weight
 
     def value(self, W: np.ndarray, X: np.ndarray) -> float:

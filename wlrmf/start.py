@@ -120,7 +120,7 @@ def _begin(objective: Objective, left: np.ndarray, right: np.ndarray) -> State:
     """A row without observed cells starts, and so stays, at 0."""
     problem, layout = objective.problem, objective.layout
     left[problem.row_counts() == 0, layout.free_W] = 0
-    right[problem.T.row_counts() == 0, layout.free_X] = 0
+    right[problem.col_counts() == 0, layout.free_X] = 0
     return State.start(objective, left, right)
 
 

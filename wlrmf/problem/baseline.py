@@ -26,8 +26,7 @@ class Baseline(Observed):
     def total_weight(self) -> float:
         everywhere = float(self.u.sum(dtype=np.float64)) * float(self.v.sum(dtype=np.float64))
         replaced = self._csr(np.ones_like(self.y)) @ self.v.astype(np.float64)
-        stored = float(self.c.sum(dtype=np.float64)) if self.c.size else float(self.nnz)
-        return everywhere - float(self.u @ replaced) + stored
+        return everywhere - float(self.u @ replaced) + super().total_weight()
 
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
         # two sums of which the first can be negative: rounding must not make their sum so

@@ -54,8 +54,15 @@ class Dense:
         twin.__dict__["T"] = self
         return twin
 
-    def row_counts(self) -> np.ndarray:
+    @cached_property
+    def _row_counts(self) -> np.ndarray:
         return np.count_nonzero(self.A2, axis=1).astype(np.int64)
+
+    def row_counts(self) -> np.ndarray:
+        return self._row_counts
+
+    def col_counts(self) -> np.ndarray:
+        return self.T.row_counts()
 
     def mean(self) -> float:
         weighted = sum(float(np.vdot(a, y)) for y, a in zip(self.Y, self.A2, strict=True))

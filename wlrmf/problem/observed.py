@@ -65,6 +65,9 @@ class Observed:
     def row_counts(self) -> np.ndarray:
         return np.diff(self.indptr)
 
+    def col_counts(self) -> np.ndarray:
+        return np.bincount(self.indices, minlength=self.shape[1]).astype(np.int64)
+
     def mean(self) -> float:
         weighted = float(np.sum(self.c * self.y if self.c.size else self.y, dtype=np.float64))
         return weighted / self.total_weight()

@@ -44,6 +44,9 @@ class Problem(Protocol):
     def row_counts(self) -> np.ndarray:
         """Observed cells of each row, int64, shape (m,)."""
 
+    def col_counts(self) -> np.ndarray:
+        """Observed cells of each column, int64, shape (n,); without building `T`."""
+
     def mean(self) -> float:
         """Mean of Y over all cells under the weights A∘A."""
 

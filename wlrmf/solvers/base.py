@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -115,7 +116,7 @@ class State:
         """Norm of the gradient relative to its size at the start."""
         return self.norm / self.first_norm if self.first_norm > 0 else self.norm
 
-    @property
+    @cached_property
     def norm(self) -> float:
         """Norm of the gradient."""
         return inner(self.dW, self.dX, self.dW, self.dX) ** 0.5
