@@ -16,7 +16,7 @@ import numpy as np
 from .problem import build
 from .validation.arrays import as_matrix
 from .validation.cells import read_cells
-from .validation.options import read_factor
+from .validation.options import read_dense, read_factor
 
 BLOCK = 1 << 18  # cells of the residual that are formed at a time
 
@@ -54,7 +54,7 @@ def masked(Y: Any, A: Any, W: Any, X: Any) -> tuple[float, np.ndarray, np.ndarra
     >>> value, dW.tolist(), dX.tolist()
     (40.0, [[156.0]], [[4.0, 36.0]])
     """
-    W, X = _finite(as_matrix(W, "W"), "W"), _finite(as_matrix(X, "X"), "X")
+    W, X = read_dense(W, "W"), read_dense(X, "X")
     given = as_matrix(Y, "Y")
     dtype = _common_dtype(given, W, X)
     problem = build(read_cells(given, A, dtype=dtype, allow_empty=True))
@@ -103,7 +103,7 @@ def dictionary(X: Any, D: Any, W: Any) -> tuple[float, np.ndarray, np.ndarray]:
     >>> value, dD.tolist(), dW.tolist()
     (0.5, [[2.0], [0.0]], [[1.0]])
     """
-    X, D, W = (_finite(as_matrix(a, name), name) for a, name in ((X, "X"), (D, "D"), (W, "W")))
+    X, D, W = (read_dense(a, name) for a, name in ((X, "X"), (D, "D"), (W, "W")))
     dtype = _common_dtype(X, D, W)
     X, D, W = (a.astype(dtype, copy=False) for a in (X, D, W))
     (d, n), rank = X.shape, D.shape[1]
@@ -138,11 +138,3 @@ def _by_blocks(X: np.ndarray, D: np.ndarray, W: np.ndarray) -> tuple[float, np.n
 def _common_dtype(*arrays: Any) -> np.dtype:
     single = all(a.dtype == np.float32 for a in arrays)
     return np.dtype(np.float32 if single else np.float64)
-
-
-def _finite(array: Any, name: str) -> np.ndarray:
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"`{name}` must be dense here; got {type(array).__name__}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"`{name}` must be finite everywhere")
-    return array

@@ -119,8 +119,6 @@ def check_range(values: np.ndarray, name: str) -> None:
 
 
 def _nothing(cells: Cells) -> bool:
-    if cells.indptr is None:
-        return cells.A2.size > 0 and not cells.A2.any()
     return cells.Y.size == 0 or (cells.A2.size > 0 and not cells.A2.any())
 
 

@@ -121,14 +121,22 @@ def read_pinned(value: Any, name: str, size: int, dtype: np.dtype) -> np.ndarray
     return np.ascontiguousarray(rows.T, dtype)
 
 
+def read_dense(value: Any, name: str) -> np.ndarray:
+    """A dense matrix, finite everywhere."""
+    array = as_matrix(value, name)
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"`{name}` must be dense here; got {type(array).__name__}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"`{name}` must be finite everywhere")
+    return array
+
+
 def read_factor(value: Any, name: str, rank: int, size: int, dtype: np.dtype) -> np.ndarray:
     """A start for W (rank, m) or X (rank, n), in storage form, always a copy."""
-    factor = as_matrix(value, name)
+    factor = read_dense(value, name)
     if factor.shape != (rank, size):
         hint = f". Is it transposed? Try {name}.T" if factor.shape == (size, rank) else ""
         raise ValueError(f"`{name}` must have shape ({rank}, {size}); got {factor.shape}{hint}")
-    if not np.isfinite(factor).all():
-        raise ValueError(f"`{name}` must be finite everywhere")
     return np.array(factor.T, dtype=dtype, order="C")
 
 
