@@ -6,6 +6,7 @@ raises FileNotFoundError. Kept files stay until they are deleted: after a change
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,25 +125,28 @@ DENSE = {
 }
 
 
-def load(name: str, directory: Path | None) -> Data:
-    """A data set by name, from its kept file if there is one."""
-    path = WORK / "cases" / f"{name}.npz"
+def path_of(name: str) -> Path:
+    return WORK / "cases" / f"{name}.npz"
+
+
+def keep(name: str, directory: Path) -> None:
+    """Make a data set's file unless it is there."""
+    path = path_of(name)
     if not path.exists():
-        data = make(name, directory)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save(path, data)
-    return read(path)
+        save(path, make(name, directory))
 
 
-def make(name: str, directory: Path | None) -> Data:
+def make(name: str, directory: Path) -> Data:
     if name in RATINGS:
         return split_at_random(generate.ratings(*RATINGS[name]), 0.03)
     if name in DENSE:
         Y, weights = generate.measurements(*DENSE[name])
-        return split_cells(Y, None, 0.0) if name == "dense_complete" else split_cells(Y, weights, 0.03)
+        complete = name == "dense_complete"
+        return split_cells(Y, None, 0.0) if complete else split_cells(Y, weights, 0.03)
     file, reader = FILES[name]
-    if directory is None or not (directory / file).exists():
-        raise FileNotFoundError(f"no file {file} in {directory or 'the directory of --data'}")
+    if not (directory / file).exists():
+        raise FileNotFoundError(f"{file} is not in the directory of --data")
     with np.load(directory / file, allow_pickle=False) as arrays:
         return reader(dict(arrays))
 
@@ -161,11 +165,16 @@ def save(path: Path, data: Data) -> None:
     unfinished.rename(path)
 
 
-def read(path: Path) -> Data:
-    with np.load(path, allow_pickle=False) as a:
+def read(name: str) -> Data:
+    with np.load(path_of(name), allow_pickle=False) as a:
         if "Y" in a:
             Y = a["Y"]
         else:
             Y = sp.csr_matrix((a["data"], a["indices"], a["indptr"]), shape=tuple(a["shape"]))
-        weights = a["weights"] if "weights" in a else None
-        return Data(Y, weights, tuple(a[name] for name in ("i", "j", "y", "w")))
+        return Data(Y, a.get("weights"), tuple(a[name] for name in ("i", "j", "y", "w")))
+
+
+if __name__ == "__main__":
+    # In a process of its own, so that the caller stays small: a process that it starts would
+    # count the caller's memory into its own peak.
+    keep(sys.argv[1], Path(sys.argv[2]))

@@ -46,7 +46,7 @@ ENVIRONMENTS = {
     ),
     "lenskit": Environment(((TORCH,), ("lenskit==2025.8.1",)), one_blas_thread=True),
     "buffalo": Environment((("buffalo==2.0.6",),), one_blas_thread=True),
-    "spark": Environment(((*NUMPY, "pyspark==4.1.4"),)),
+    "spark": Environment(((*NUMPY, "pandas==2.3.3", "pyarrow==26.0.1", "pyspark==4.1.4"),)),
     "sklearn": Environment(((*NUMPY, "scikit-learn==1.9.1"),)),
     "wpca": Environment(((*NUMPY, "scikit-learn==1.9.1", "wpca==0.1"),)),
     # It calls scikit-learn with an argument that newer versions do not know.

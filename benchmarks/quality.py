@@ -19,10 +19,7 @@ MOST_RANKED = 1000  # held-out cells whose place among all columns is looked up
 def objective(case: Case, W: np.ndarray, X: np.ndarray) -> float:
     """Σ c (y - w·x)² and the ridge; an implicit case adds the absent cells: target 0, weight 1."""
     W, X = W.astype(np.float64), X.astype(np.float64)
-    if case.spec.kind == "dense":
-        loss = dense_loss(case, W, X)
-    else:
-        loss = sparse_loss(case, W, X)
+    loss = dense_loss(case, W, X) if case.spec.kind == "dense" else sparse_loss(case, W, X)
     sizes = (np.einsum("ik,ik->i", F, F) for F in (W, X))
     return float(loss + sum(reg @ size for reg, size in zip(case.ridges(), sizes, strict=True)))
 
@@ -61,9 +58,9 @@ def dense_loss(case: Case, W: np.ndarray, X: np.ndarray) -> float:
 
 
 def held_out_error(case: Case, W: np.ndarray, X: np.ndarray) -> float | None:
-    """Root of the weighted mean squared error; of implicit cases the mean percentile rank.
+    """Root of the mean of the weighted squared errors; of implicit cases the mean percentile rank.
 
-    The percentile rank of a held-out cell is the share of columns that the model puts before it.
+    Where weights are 1/σ², that is 1 at best. The percentile rank of a held-out cell is the share of columns that the model puts before it.
     """
     i, j, y, weights = case.held_out
     if not i.size:
@@ -78,7 +75,7 @@ def held_out_error(case: Case, W: np.ndarray, X: np.ndarray) -> float | None:
             for b in range(0, i.size, PART)
         ]
     )
-    return float(np.sqrt(np.average((y - predicted) ** 2, weights=weights)))
+    return float(np.sqrt(np.mean(weights * (y - predicted) ** 2)))
 
 
 def percentile(scores: np.ndarray, j: int) -> float:

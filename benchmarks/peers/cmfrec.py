@@ -1,7 +1,10 @@
-"""cmfrec: squared errors weighed by W, ridge plain or by count (`scale_lam`), as the objective here.
+"""cmfrec: squared errors weighed by W, ridge plain or by count (`scale_lam`), as here.
 
 Its `finalize_chol`, an exact last sweep after sweeps of conjugate gradients, is off. Dense arrays
-take its own path: where weights differ it solves row by row whatever `use_cg` says.
+take its own path: where weights differ it solves row by row whatever `use_cg` says. After Cholesky
+the factors of an id without ratings are what the memory held before; they are set to 0 here. Its
+implicit model with conjugate gradients settles at a point that is not the minimum its Cholesky
+finds: the residual that they start from counts stored cells with one weight more.
 """
 
 SETTINGS = {"cholesky": {"use_cg": False}, "cg": {"use_cg": True}}
@@ -23,6 +26,7 @@ def prepare(case, threads):
 
 
 def fit(data, case, rank, iterations, threads, seed, use_cg):
+    import numpy as np
     from cmfrec import CMF, CMF_implicit
 
     options = {
@@ -48,4 +52,7 @@ def fit(data, case, rank, iterations, threads, seed, use_cg):
             **options,
         )
     model.fit(**data)
-    return model.A_, model.B_
+    if case.spec.kind == "dense":
+        return model.A_, model.B_
+    seen = (case.Y.getnnz(axis)[:, None] > 0 for axis in (1, 0))
+    return [np.where(some, F, 0) for some, F in zip(seen, (model.A_, model.B_), strict=True)]

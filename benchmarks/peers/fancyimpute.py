@@ -7,7 +7,6 @@ takes one more step of the method to have factors; so one iteration is left to i
 
 SETTINGS = {"softimpute": {}}
 DTYPE = "float32"
-MOST_CELLS = 30_000_000  # it works on the full matrix
 
 
 def cannot(spec):
@@ -36,7 +35,7 @@ def fit(data, case, rank, iterations, threads, seed):
     from fancyimpute import SoftImpute
     from sklearn.utils.extmath import randomized_svd
 
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - what the library draws from
     filled = SoftImpute(
         shrinkage_value=case.spec.reg,
         max_rank=rank,

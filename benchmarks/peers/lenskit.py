@@ -1,4 +1,4 @@
-"""LensKit: its explicit model multiplies the ridge by counts, its implicit one (1 + value) does not.
+"""LensKit: ridge by count in its explicit model, plain in its implicit one, whose c is 1 + value.
 
 Damping without end makes the biases of the explicit model nought.
 """

@@ -9,8 +9,13 @@ def cannot(spec):
 
 
 def prepare(case, threads):
+    from ..cases import with_values
+
+    weights = case.weights
+    if case.spec.kind == "implicit":
+        weights = with_values(case.Y, weights)
     return {
-        "weights": case.weights,
+        "weights": weights,
         "baseline": 1.0 if case.spec.kind == "implicit" else None,
         "reg": case.ridges(),
     }
@@ -19,10 +24,8 @@ def prepare(case, threads):
 def fit(data, case, rank, iterations, threads, seed, acceleration):
     import wlrmf
 
-    if case.spec.complete:
-        solver = "auto"  # the closed form; iterations say nothing
-    else:
-        solver = wlrmf.solvers.ALS(acceleration=acceleration)
+    # "auto" is the closed form of complete cases, where iterations say nothing.
+    solver = "auto" if case.spec.complete else wlrmf.solvers.ALS(acceleration=acceleration)
     model = wlrmf.fit(
         case.Y,
         rank=rank,
