@@ -1,4 +1,4 @@
-# The commands of this project: make demo, make test, make lint, make clean.
+# The commands of this project: make demo, make test, make lint, make bench, make clean.
 #
 # Each makes .venv and installs what it needs on its first call. Another
 # interpreter: make demo PYTHON=/path/to/python3.12. Only the features of
@@ -6,15 +6,17 @@
 
 PYTHON ?=
 PYTEST_ARGS =
+BENCH_ARGS =
 VENV = .venv
 PIP_INSTALL = $(VENV)/bin/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 
 help:
 	@echo "make demo   fit the shipped flight delays, print a table, write a picture"
 	@echo "make test   run the tests; options: make test PYTEST_ARGS='-k archive'"
 	@echo "make lint   ruff and mypy"
+	@echo "make bench  measure wlrmf beside its peers; options: make bench BENCH_ARGS=--help"
 	@echo "make clean  remove .venv, caches and build results"
 
 demo: $(VENV)/.installed-demo
@@ -27,6 +29,9 @@ lint: $(VENV)/.installed-lint
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+
+bench: $(VENV)/.installed-demo
+	@$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 
 # A stamp a purpose: the second call installs nothing.
 $(VENV)/.installed-demo: $(VENV)/.made setup.cfg pyproject.toml

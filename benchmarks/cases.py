@@ -120,19 +120,19 @@ def ratings_cases(
 SPECS = {
     spec.name: spec
     for spec in [
-        *ratings_cases("ml100k", 11, 0.12, 50, 0.8),
+        *ratings_cases("ml100k", 11, 0.12, 45, 1),
         *ratings_cases("ml1m", 20, 0.08, 60, 0.3),
-        *ratings_cases("jester", 10, 0.05, 10, 0.3, most_rank=25),
-        *ratings_cases("un_votes", 10, 0.05, 10, 0.3, most_rank=50),
-        *ratings_cases("ratings_1m", 10, 0.05, 10, 0.3),
-        *ratings_cases("ratings_10m", 10, 0.05, 10, 0.3),
-        *ratings_cases("ratings_25m", 10, 0.05, 10, 0.3),
-        *ratings_cases("ratings_100m", 10, 0.05, 10, 0.3),
-        Spec("dense_weighted", "dense_weighted", "dense", 1.0, weighted=True),
-        Spec("dense_tall", "dense_tall", "dense", 1.0, weighted=True),
+        *ratings_cases("jester", 350, 0.3, 400, 2, most_rank=25),
+        *ratings_cases("un_votes", 11, 0.015, 100, 0.3, most_rank=50),
+        *ratings_cases("ratings_1m", 28, 0.09, 120, 1),
+        *ratings_cases("ratings_10m", 28, 0.09, 120, 1),
+        *ratings_cases("ratings_25m", 28, 0.09, 120, 1),
+        *ratings_cases("ratings_100m", 28, 0.09, 120, 1),
+        Spec("dense_weighted", "dense_weighted", "dense", 60, weighted=True),
+        Spec("dense_tall", "dense_tall", "dense", 60, weighted=True),
         Spec("dense_free", "dense_weighted", "dense", 0.0, weighted=True),
         Spec("dense_complete", "dense_complete", "dense", 0.0, complete=True),
-        Spec("epa", "epa", "dense", 1.0, weighted=True, most_rank=6),
+        Spec("epa", "epa", "dense", 1000, weighted=True, most_rank=6),
     ]
 }
 # Minutes, not hours: each kind of case once, small.

@@ -58,9 +58,10 @@ def dense_loss(case: Case, W: np.ndarray, X: np.ndarray) -> float:
 
 
 def held_out_error(case: Case, W: np.ndarray, X: np.ndarray) -> float | None:
-    """Root of the mean of the weighted squared errors; of implicit cases the mean percentile rank.
+    """Root of the mean weighted squared error: 1 at best where weights are 1/σ².
 
-    Where weights are 1/σ², that is 1 at best. The percentile rank of a held-out cell is the share of columns that the model puts before it.
+    Of implicit cases it is the mean percentile rank: the share of columns that the model puts
+    before a held-out cell.
     """
     i, j, y, weights = case.held_out
     if not i.size:
