@@ -57,8 +57,11 @@ class Curve:
 
     @property
     def sweep(self) -> float:
-        """Seconds an iteration: the slope, free of what a fit costs once."""
-        if len(self.seconds) < 2:
+        """Seconds an iteration: the slope, free of what a fit costs once.
+
+        Not a number where the seconds hardly grow: closed forms.
+        """
+        if np.ptp(self.seconds) < 0.2 * self.seconds.max():
             return float("nan")
         return float(np.polyfit(self.iterations, self.seconds, 1)[0])
 
@@ -93,7 +96,7 @@ class Group:
 
     @property
     def least_error(self) -> float:
-        return min((float(np.min(c.error)) for c in self.curves if c.error.size), default=np.nan)
+        return min(float(np.min(c.error)) for c in self.curves)
 
     def by_name(self) -> dict[str, list[Curve]]:
         """The curves of each library and setting, one a seed."""
@@ -139,5 +142,5 @@ def curve(rungs: list[dict], best: float) -> Curve:
 
 
 def middle(numbers) -> float:
-    """The median over seeds; what was never reached is infinite."""
-    return float(median(numbers))
+    """The median over seeds; what was never reached is infinite, nothing is not a number."""
+    return float(median(list(numbers) or [np.nan]))

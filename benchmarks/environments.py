@@ -48,8 +48,8 @@ ENVIRONMENTS = {
     "buffalo": Environment((("buffalo==2.0.6",),), one_blas_thread=True),
     "spark": Environment(((*NUMPY, "pandas==2.3.3", "pyarrow==26.0.1", "pyspark==4.1.4"),)),
     "sklearn": Environment(((*NUMPY, "scikit-learn==1.9.1"),)),
-    "wpca": Environment(((*NUMPY, "scikit-learn==1.9.1", "wpca==0.1"),)),
-    # It calls scikit-learn with an argument that newer versions do not know.
+    # These two call scikit-learn with an argument that newer versions do not know.
+    "wpca": Environment((("numpy<2", "scikit-learn==1.5.2", "wpca==0.1"),)),
     "fancyimpute": Environment((("numpy<2", "scikit-learn==1.5.2", "fancyimpute==0.7.0"),)),
     "torch": Environment(((*NUMPY, TORCH),)),
 }

@@ -35,7 +35,8 @@ class Plan:
         with self.output.open("a") as file:
             file.write(json.dumps({"run": self.run, "threads": self.threads} | line) + "\n")
         if "reason" in line:
-            click.echo(f"  {line['status']}: {line['reason']}")
+            who = " ".join(filter(None, (line.get("library"), line.get("setting"))))
+            click.echo(f"{line['case']} {who} {line['status']}: {line['reason']}")
 
 
 def adapter(library: str):

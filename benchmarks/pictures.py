@@ -90,7 +90,7 @@ def limit_error(axis, group: Group) -> None:
     least = group.least_error
     if np.isfinite(least):
         worst = max(float(np.nanmax(c.error)) for c in group.curves)
-        axis.set_ylim(least * 0.99, min(worst, least * 1.4) * 1.01)
+        axis.set_ylim(least * 0.99, min(worst, least * 1.15) * 1.005)
 
 
 def label_lines(axis) -> None:
@@ -104,18 +104,13 @@ def label_lines(axis) -> None:
     ends.sort(key=lambda end: end[0][1])
     heights = spread([height for (_, height), _ in ends])
     for ((x, y), line), height in zip(ends, heights, strict=True):
-        axis.annotate(
-            line.get_label(),
-            (x, y),
-            xytext=(1.04, height),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            color=line.get_color(),
-            va="center",
-            fontweight="bold" if line.get_label().startswith("wlrmf") else None,
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": line.get_color(), "lw": 0.4, "alpha": 0.6},
+        color, name = line.get_color(), line.get_label()
+        weight = "bold" if name.startswith("wlrmf") else "normal"
+        place = {"transform": axis.transAxes, "color": color, "clip_on": False}
+        axis.plot(
+            [x, 1.04], [y, height], linewidth=0.4, alpha=0.6, scalex=False, scaley=False, **place
         )
+        axis.text(1.05, height, name, va="center", fontweight=weight, **place)
 
 
 def spread(heights: list[float]) -> list[float]:

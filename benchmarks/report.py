@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from . import pictures
 from .cases import SPECS
-from .curves import NEAR, NEAR_ERROR, Group, groups, last_runs, middle, read
+from .curves import NEAR, NEAR_ERROR, Curve, Group, groups, last_runs, middle, read
 
 TEXT = """# Time to quality
 
@@ -78,21 +78,27 @@ def machines(lines: list[dict]) -> list[str]:
 
 
 def summary(found: list[Group]) -> list[str]:
-    """Seconds a sweep, library by case and rank; and who is first at the objective."""
-    columns = [f"{group.case} {group.rank}" for group in found]
-    sweeps = {}
-    for column, group in zip(columns, found, strict=True):
-        for name, curves in group.by_name().items():
-            sweeps.setdefault(name, {})[column] = middle(c.sweep for c in curves)
-    rows = [
-        [name, *(short(own.get(column)) for column in columns)]
-        for name, own in sorted(sweeps.items(), key=ours_first)
+    """A row a library and setting, a column a case and rank."""
+    return [
+        "## Seconds a sweep",
+        overview(found, lambda curve: curve.sweep),
+        f"## Seconds to within {NEAR:g} of the best known objective",
+        overview(found, lambda curve: curve.seconds_to_gap(NEAR)),
     ]
-    return ["## Seconds a sweep", table(["library", *columns], rows)]
 
 
-def ours_first(item: tuple[str, object]) -> tuple[bool, str]:
-    return not item[0].startswith("wlrmf"), item[0]
+def overview(found: list[Group], number: Callable[[Curve], float]) -> str:
+    named = [group.by_name() for group in found]
+    names = sorted({name for curves in named for name in curves}, key=ours_first)
+    rows = [
+        [name, *(short(middle(map(number, curves.get(name, [])))) for curves in named)]
+        for name in names
+    ]
+    return table(["library", *(f"{group.case} {group.rank}" for group in found)], rows)
+
+
+def ours_first(name: str) -> tuple[bool, str]:
+    return not name.startswith("wlrmf"), name
 
 
 def numbers(group: Group) -> str:
@@ -108,7 +114,7 @@ def numbers(group: Group) -> str:
             short(to_gap),
             f"{middle(max(c.gap.min(), 0) for c in curves):.1e}",
             short(to_error),
-            f"{middle(np.min(c.error) for c in curves):.4f}",
+            "–" if math.isnan(level) else f"{middle(np.min(c.error) for c in curves):.4f}",
             f"{max(c.memory for c in curves) / 2**30:.2f} GiB",
         ]
         rows.append((to_gap, to_error, row))
@@ -118,9 +124,9 @@ def numbers(group: Group) -> str:
     return table(head, (row for _, _, row in rows))
 
 
-def short(seconds: float | None) -> str:
+def short(seconds: float) -> str:
     """Three digits, or a dash for what is not there."""
-    if seconds is None or not math.isfinite(seconds):
+    if not math.isfinite(seconds):
         return "–"
     return f"{seconds:.3g}" if seconds < 100 else f"{seconds:.0f}"
 

@@ -57,9 +57,8 @@ def measure(peer, case, job, limit):
             "version": package_version(job["library"]),
         }
         used += seconds
-        ahead = seconds * next_rung(iterations) / iterations
         settled = last is not None and abs(last - value) <= SETTLED * abs(last)
-        if used + ahead > limit or (settled and iterations >= FEWEST):
+        if used + seconds > limit or (settled and iterations >= FEWEST):
             return
         last = value
 
@@ -72,10 +71,6 @@ def timed_fit(peer, data, case, iterations, rank, threads, seed, setting):
         factors = peer.fit(data, case, rank, iterations, threads, seed, **setting)
         seconds.append(time.perf_counter() - begin)
     return min(seconds), factors
-
-
-def next_rung(iterations: int) -> int:
-    return next((rung for rung in LADDER if rung > iterations), LADDER[-1])
 
 
 def package_version(library: str) -> str:

@@ -1,6 +1,10 @@
-"""This library. `als` is its default solver, `als-plain` the same without acceleration."""
+"""This library: its default solver, and alternating least squares without acceleration.
 
-SETTINGS = {"als": {"acceleration": "ncg"}, "als-plain": {"acceleration": None}}
+The default is accelerated alternating least squares; of complete cases it is the closed form, where
+the number of iterations says nothing.
+"""
+
+SETTINGS = {"default": {"plain": False}, "plain": {"plain": True}}
 DTYPE = "float32"
 
 
@@ -21,15 +25,13 @@ def prepare(case, threads):
     }
 
 
-def fit(data, case, rank, iterations, threads, seed, acceleration):
+def fit(data, case, rank, iterations, threads, seed, plain):
     import wlrmf
 
-    # "auto" is the closed form of complete cases, where iterations say nothing.
-    solver = "auto" if case.spec.complete else wlrmf.solvers.ALS(acceleration=acceleration)
     model = wlrmf.fit(
         case.Y,
         rank=rank,
-        solver=solver,
+        solver=wlrmf.solvers.ALS(acceleration=None) if plain else "auto",
         stop=wlrmf.Stop(gtol=0, ftol=0, max_iter=iterations),
         seed=seed,
         n_threads=threads,
