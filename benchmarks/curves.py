@@ -24,16 +24,24 @@ def read(results: Path) -> list[dict]:
 
 
 def last_runs(lines: list[dict]) -> list[dict]:
-    """Of each case and library only the lines of its last run."""
+    """Of each measurement the lines of its last run; what a later run could do is no failure."""
+    lines = [line for line in lines if "case" in line]
     last = {}
     for line in lines:
-        if "case" in line:
-            last[line["case"], line.get("library")] = line["run"]
+        case, library = line["case"], line.get("library")
+        for key in (identity(line), (case, library), (case, None)):
+            last[key] = line["run"]
     return [
         line
         for line in lines
-        if "case" in line and line["run"] == last[line["case"], line.get("library")]
+        if line["run"] == last[identity(line)]
+        and ("rank" in line or line["run"] == last[line["case"], line.get("library")])
     ]
+
+
+def identity(line: dict) -> tuple:
+    names = "case", "library", "setting", "rank", "threads", "seed"
+    return tuple(line.get(name) for name in names)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from .cases import Case
 
-PART = 1 << 18  # entries or cells a step
+PART = 1 << 14  # entries or cells a step: few, so that the peak of memory is the library's
 MOST_RANKED = 1000  # held-out cells whose place among all columns is looked up
 
 

@@ -22,7 +22,7 @@ library's settings are and how data and ridges were chosen: `benchmarks/README.m
   least that any library reached for the case and rank; **gap** is the least that this one reached.
 - **to error**: seconds until the held-out error is within {error:.0%} of the least of any library;
   **error** is its own least. Of implicit cases the error is the mean percentile rank.
-- **memory**: peak of the process, its data included.
+- **memory**: peak of the process over all its fits, its data included.
 
 A dash: not reached in the time given. Medians over seeds where there are several.
 """
@@ -32,7 +32,8 @@ def write(results: Path) -> Path:
     """Write the report of a directory of results; its path."""
     lines = read(results)
     found = sorted(groups(lines), key=lambda g: (list(SPECS).index(g.case), g.rank, g.threads))
-    parts = [TEXT.format(near=NEAR, error=NEAR_ERROR), *machines(lines), *summary(found)]
+    parts = [TEXT.format(near=NEAR, error=NEAR_ERROR), *machines(lines), *versions(lines)]
+    parts += summary(found)
     for case in dict.fromkeys(group.case for group in found):
         own = [group for group in found if group.case == case]
         picture = pictures.draw(case, own, results)
@@ -75,6 +76,13 @@ def machines(lines: list[dict]) -> list[str]:
     ]
     head = "run", "processor", "threads", "sgemm GFLOP/s", "dgemm GFLOP/s", "copy GB/s"
     return ["## Machine", table(head, rows)]
+
+
+def versions(lines: list[dict]) -> list[str]:
+    used = {
+        (line["library"], line["version"]) for line in last_runs(lines) if line["status"] == "ok"
+    }
+    return ["Versions: " + ", ".join(" ".join(pair) for pair in sorted(used)) + "."]
 
 
 def summary(found: list[Group]) -> list[str]:
