@@ -1,12 +1,12 @@
 """PyTorch: the objective written down, its gradient by autograd, all entries at once.
 
-Adam's rate falls with a cosine to nought at the last step; its height, 0.05, is the best of 0.01,
-0.02, 0.05 and 0.1 after 50 steps on MovieLens 1M. An iteration of L-BFGS is one of its steps.
+Adam's rate falls with a cosine to nought at the last step; its height, 0.2, is the best of 0.05,
+0.1, 0.2 and 0.4 after 50 steps on `ml1m`, rank 16. An iteration of L-BFGS is one of its steps.
 """
 
 SETTINGS = {"l-bfgs": {"optimizer": "l-bfgs"}, "adam": {"optimizer": "adam"}}
 DTYPE = "float32"
-RATE = 0.05
+RATE = 0.2
 
 
 def cannot(spec):
