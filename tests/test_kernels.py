@@ -99,6 +99,18 @@ def test_best_rows(structure, side, dtype, pinned, rank):
     close(W, best_rows(*dense_twin(given), X, reg, fixed), dtype, 10)
 
 
+@pytest.mark.parametrize("structure", ["observed", "weighted", "rank-one", "dense"])
+@both_dtypes
+@pytest.mark.parametrize("rank", [7, 16, 24, 50, 80])
+def test_best_rows_of_several_tiles(structure, dtype, rank):
+    given = problem(structure, m=60, n=500, share=0.4, dtype=dtype)
+    X = factors((given.shape[1],), rank, dtype=dtype)[0]
+    reg = np.ones(given.shape[0], dtype)
+    W, deficient = given.best_rows(X, reg)
+    assert deficient == 0
+    close(W, best_rows(*dense_twin(given), X, reg), dtype, 100)
+
+
 @all_structures
 @sides
 @pytest.mark.parametrize("rank", [3, 11])
@@ -219,6 +231,8 @@ for structure in ("observed", "rank-one", "dense"):
     for rank in (4, 11):
         tests.test_best_rows(structure, "rows", np.float64, False, rank)
 tests.test_best_rows("weighted", "columns", np.float32, True, 19)
+tests.test_best_rows_of_several_tiles("weighted", np.float32, 50)
+tests.test_best_rows_of_several_tiles("observed", np.float64, 50)
 """
 
 

@@ -20,8 +20,26 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     A numba cache entry is renewed when the kernel's own file changes, not when a file it calls
     into does. So a kernel calls jitted helpers of its own file only (a test reads the imports).
     """
-    options: dict[str, Any] = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
     try:
-        return numba.njit(cache=True, **options)(function)
+        return _compiled(function, cache=True)
     except RuntimeError:  # a read-only install and no home: nowhere to keep a cache
-        return numba.njit(**options)(function)
+        return _compiled(function)
+
+
+def bare(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` for kernels to call: it allocates nothing and counts no references.
+
+    Numba counts them atomically wherever an array is handed on, which in the row solves costs as
+    much as the arithmetic.
+    """
+    return _compiled(function, _nrt=False)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function`, bare, into those that call it: a call that hands on arrays is slow."""
+    return _compiled(function, _nrt=False, inline="always")
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    options = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", **options}
+    return numba.njit(**options)(function)

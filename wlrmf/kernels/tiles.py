@@ -1,0 +1,569 @@
+"""Tiles: pieces of the row solve that stay in vector registers, written as LLVM code.
+
+Numba's own loops reach a fifth of their speed. Each tile is an intrinsic for compiled code and a
+few lines of NumPy for interpreted code, which say the same. Vectors are as wide as this
+processor's registers; `lanes` is how many numbers one holds.
+
+A Gram matrix G = sum s x x' is built from two kinds of tiles. Off the diagonal a tile holds some
+rows of some vectors of columns, and each entry adds an outer product. A diagonal block, lanes x
+lanes, is symmetric: the products of x with its own rotations x_i x_(i+k mod lanes), k = 0 ..
+lanes/2, hold each of its numbers once (the last twice), in half the operations and registers.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.extending import intrinsic
+
+BLOCK = 8  # rows of G that one step of the Cholesky factorization eliminates
+
+
+def _registers() -> tuple[int, int, int]:
+    """Bytes of a vector register; rows and vectors of a tile that this processor has room for."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64, 8, 2
+    if features.get("avx"):
+        return 32, 4, 2  # 16 registers: 8 sums, 2 vectors, and the rest for loads
+    return (16, 8, 4) if "neon" in features else (16, 4, 2)
+
+
+BYTES, TALL, WIDE = _registers()
+PLAIN = bool(getattr(config, "DISABLE_JIT", False))  # then tiles are NumPy
+
+_index = ir.IntType(64)
+
+
+class _Code:
+    """Writes one tile: vectors of one type, and what can be done with them."""
+
+    def __init__(self, builder, scalar, bits):
+        self.builder, self.scalar, self.bits = builder, scalar, bits
+        self.lanes = 8 * BYTES // bits
+        self.turns = self.lanes // 2 + 1
+        self.vector = ir.VectorType(scalar, self.lanes)
+        self.zero = ir.Constant(self.vector, None)
+
+    def plus(self, a, n):
+        return self.builder.add(a, _index(n)) if n else a
+
+    def rows(self, a, count):
+        return [self.plus(a, r) for r in range(count)]
+
+    def _call(self, name, kind, arguments):
+        suffix = f"v{self.lanes}" if kind is self.vector else ""
+        name = f"llvm.{name}.{suffix}f{self.bits}"
+        known = self.builder.module.globals.get(name)
+        return known or ir.Function(self.builder.module, ir.FunctionType(*arguments), name)
+
+    def fma(self, a, b, c):
+        kind = self.vector if a.type == self.vector else self.scalar
+        return self.builder.call(self._call("fma", kind, (kind, [kind] * 3)), [a, b, c])
+
+    def sqrt(self, a):
+        function = self._call("sqrt", self.scalar, (self.scalar, [self.scalar]))
+        return self.builder.call(function, [a])
+
+    def largest(self, a, b):
+        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
+    def total(self, a):
+        """Sum of the lanes."""
+        for k in (1 << n for n in range(self.lanes.bit_length() - 1)):
+            a = self.builder.fadd(a, self.rotate(a, k))
+        return self.builder.extract_element(a, ir.IntType(32)(0))
+
+    def shuffle(self, a, b, lanes):
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), lanes)
+        return self.builder.shuffle_vector(a, b, mask)
+
+    def splat(self, a):
+        empty = ir.Constant(ir.VectorType(a.type, self.lanes), ir.Undefined)
+        first = self.builder.insert_element(empty, a, ir.IntType(32)(0))
+        return self.shuffle(first, empty, [0] * self.lanes)
+
+    def rotate(self, a, k):
+        """The vector whose lane i is lane i + k of `a`, cyclically."""
+        return self.shuffle(a, a, [(i + k) % self.lanes for i in range(self.lanes)]) if k else a
+
+    def transpose(self, vectors):
+        """Lane i of vector k becomes lane k of vector i: a butterfly of two-vector shuffles."""
+        vectors, span, step = list(vectors), range(self.lanes), 1
+        while step < self.lanes:
+            upper = [k if not k & step else self.lanes + (k ^ step) for k in span]
+            lower = [k | step if not k & step else self.lanes + k for k in span]
+            for i in (i for i in span if not i & step):
+                a, b = vectors[i], vectors[i | step]
+                vectors[i], vectors[i | step] = self.shuffle(a, b, upper), self.shuffle(a, b, lower)
+            step *= 2
+        return vectors
+
+    def loop(self, sums, first, last, products, step=1):
+        """The sums after `products(e, sums)` for e from first to last; at least once."""
+        builder, before = self.builder, self.builder.block
+        body, done = builder.append_basic_block(), builder.append_basic_block()
+        builder.branch(body)
+        builder.position_at_end(body)
+        e = builder.phi(_index)
+        e.add_incoming(first, before)
+        running = [builder.phi(self.vector) for _ in sums]
+        ends = products(e, running)
+        following = self.plus(e, step)
+        e.add_incoming(following, body)
+        for phi, start, end in zip(running, sums, ends, strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(end, body)
+        builder.cbranch(builder.icmp_signed("<", following, last), body, done)
+        builder.position_at_end(done)
+        return ends
+
+
+class _Array:
+    """An array argument of one or two dimensions, contiguous along the last."""
+
+    def __init__(self, code, kind, data, stride):
+        self.code, self.builder, self.bits = code, code.builder, kind.dtype.bitwidth
+        self.data, self.stride = data, stride
+
+    def _at(self, place):
+        offset = place[-1]
+        if self.stride is not None:
+            offset = self.builder.add(self.builder.mul(place[0], self.stride), offset)
+        return self.builder.gep(self.data, [offset])
+
+    def scalar(self, *place):
+        return self.builder.load(self._at(place))
+
+    def integer(self, *place):
+        value = self.scalar(*place)
+        return self.builder.zext(value, _index) if self.bits < 64 else value
+
+    def vector(self, *place):
+        at = self.builder.bitcast(self._at(place), self.code.vector.as_pointer())
+        return self.builder.load(at, align=self.bits // 8)
+
+    def splat(self, *place):
+        return self.code.splat(self.scalar(*place))
+
+    def store(self, value, *place):
+        at = self.builder.bitcast(self._at(place), value.type.as_pointer())
+        self.builder.store(value, at, align=self.bits // 8)
+
+
+def _call(write, name, context, builder, signature, args):
+    """A call of the function that `write(code, *args)` writes, once a module and types.
+
+    A function of its own, so that the registers are the tile's alone. Of an array it gets the
+    address of the data and the elements from one row to the next.
+    """
+    flat = []
+    for kind, value in zip(signature.args, args, strict=True):
+        if isinstance(kind, types.Array):
+            array = context.make_array(kind)(context, builder, value)
+            stride = builder.extract_value(array.strides, 0)
+            flat += [array.data, builder.sdiv(stride, _index(kind.dtype.bitwidth // 8))]
+        else:
+            flat.append(value)
+    kinds = [kind.dtype if isinstance(kind, types.Array) else kind for kind in signature.args]
+    name = ".".join(["wlrmf", name, *sorted({str(kind) for kind in kinds})])
+    function = builder.module.globals.get(name)
+    if function is None:
+        result = context.get_value_type(signature.return_type)
+        result = ir.VoidType() if signature.return_type == types.void else result
+        function = ir.Function(
+            builder.module, ir.FunctionType(result, [value.type for value in flat]), name
+        )
+        function.linkage = "linkonce_odr"
+        function.attributes.add("noinline")
+        _define(function, write, context, signature)
+    value = builder.call(function, flat)
+    return context.get_dummy_value() if signature.return_type == types.void else value
+
+
+def _define(function, write, context, signature):
+    builder = ir.IRBuilder(function.append_basic_block())
+    dtype = signature.args[0].dtype
+    code = _Code(builder, context.get_data_type(dtype), dtype.bitwidth)
+    values, given = iter(function.args), []
+    for kind in signature.args:
+        if isinstance(kind, types.Array):
+            data, stride = next(values), next(values)
+            given.append(_Array(code, kind, data, stride if kind.ndim == 2 else None))
+        else:
+            given.append(next(values))
+    result = write(code, *given)
+    builder.ret_void() if result is None else builder.ret(result)
+
+
+def lanes_count():
+    """How many numbers of an array's type a vector holds, a constant for compiled code."""
+
+    @intrinsic
+    def lanes(typingctx, array):
+        count = 8 * BYTES // array.dtype.bitwidth
+        return types.intp(array), lambda *_: ir.Constant(_index, count)
+
+    def plain(array):
+        return BYTES // array.itemsize
+
+    return plain if PLAIN else lanes
+
+
+def diagonal_tile(weighted):
+    """Diagonal block of sum s x x' at column b, wrapped, over entries lo..hi; its w += sum t x.
+
+    C[row + k, i] (+)= sum s_e x_i x_(i + k mod lanes), x = X[indices[e], b:]; w[base + b:]. On the
+    way x goes to P and, if weighted, s x to Q. s, P and Q begin with entry lo, t with `first`.
+    """
+
+    def write(code, C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh):
+        at, rows = code.builder.add(base, b), code.rows(row, code.turns)
+        sums = [code.builder.select(fresh, code.zero, C.vector(row, _index(0))) for row in rows]
+
+        def products(e, running):
+            p = code.builder.sub(e, lo)
+            x = scaled = X.vector(indices.integer(e), b)
+            P.store(x, p, b)
+            if weighted:
+                scaled = code.builder.fmul(x, s.splat(p))
+                Q.store(scaled, p, b)
+            ends = [code.fma(scaled, code.rotate(x, k), running[k]) for k in range(code.turns)]
+            return [*ends, code.fma(t.splat(code.builder.sub(e, first)), x, running[-1])]
+
+        *ends, pull = code.loop([*sums, w.vector(at)], lo, hi, products)
+        for row, value in zip(rows, ends, strict=True):
+            C.store(value, row, _index(0))
+        w.store(pull, at)
+
+    @intrinsic
+    def tile(typingctx, C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh):
+        integer = types.intp
+        return types.void(
+            C, *[integer] * 3, w, X, indices, s, t, P, Q, *[integer] * 3, types.boolean
+        ), partial(_call, write, f"diagonal{int(weighted)}")
+
+    def plain(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh):
+        lanes, count = BYTES // X.itemsize, hi - lo
+        turns, block = lanes // 2 + 1, slice(b, b + lanes)
+        x = scaled = X[indices[lo:hi], block]
+        P[:count, block] = x
+        if weighted:
+            Q[:count, block] = scaled = s[:count, None] * x
+        for k in range(turns):
+            total = np.sum(scaled * np.roll(x, -k, axis=1), axis=0)
+            C[row + k] = total + (0 if fresh else C[row + k])
+        w[base + b : base + b + lanes] += t[lo - first : hi - first] @ x
+
+    return plain if PLAIN else tile
+
+
+def unwrap_tile():
+    """Diagonal block at column b of the matrix at rows base.. of G, wrapped at `row` of C.
+
+    D[base:] is added to the diagonal and becomes it.
+    """
+
+    def write(code, G, base, b, row, C, D):
+        at = code.builder.add(base, b)
+        wrapped = [C.vector(k, _index(0)) for k in code.rows(row, code.turns)]
+        wrapped[0] = code.builder.fadd(wrapped[0], D.vector(at))
+        D.store(wrapped[0], at)
+        wrapped += [code.rotate(wrapped[code.lanes - k], k) for k in range(code.turns, code.lanes)]
+        for i, vector in enumerate(code.transpose(wrapped)):
+            G.store(code.rotate(vector, -i), code.plus(at, i), b)
+
+    @intrinsic
+    def tile(typingctx, G, base, b, row, C, D):
+        integer = types.intp
+        return types.void(G, integer, integer, integer, C, D), partial(_call, write, "unwrap")
+
+    def plain(G, base, b, row, C, D):
+        lanes = C.shape[1]
+        block = np.arange(b, b + lanes)
+        D[base + block] += C[row]
+        for k in range(1, lanes // 2 + 1):
+            other = np.roll(block, -k)
+            G[base + block, other] = G[base + other, block] = C[row + k]
+        G[base + block, block] = D[base + block]
+
+    return plain if PLAIN else tile
+
+
+def _triangles(code, C, D):
+    """u[i][j], i <= j, of diag(D[q]) plus the wrapped matrix at rows q turns.. of C, q a lane."""
+    span, turns = range(code.lanes), code.turns
+    wrapped = [
+        code.transpose([C.vector(_index(q * turns + k), _index(0)) for q in span])
+        for k in range(turns)
+    ]
+    added = code.transpose([D.vector(_index(q * code.lanes)) for q in span])
+    wrapped[0] = [code.builder.fadd(a, b) for a, b in zip(wrapped[0], added, strict=True)]
+    return [
+        [None] * i
+        + [wrapped[j - i][i] if j - i < turns else wrapped[code.lanes + i - j][j] for j in span[i:]]
+        for i in span
+    ]
+
+
+def lanes_block():
+    """Solve `lanes` systems with one block each, a system a lane: nothing waits for anything.
+
+    System q has diag(D[q]) plus the wrapped matrix at rows q turns.. of C, right-hand side and
+    solution w[q], and good[q] is 1 if its pivots are above tolerance times their own diagonal
+    entry and above floor[q], else 0. D and w are flat.
+    """
+
+    def write(code, C, D, w, tolerance, floor, good):
+        builder, n = code.builder, code.lanes
+        span, one = range(n), code.splat(ir.Constant(code.scalar, 1.0))
+        t, u = code.transpose([w.vector(_index(q * n)) for q in span]), _triangles(code, C, D)
+        tolerance, least = code.splat(tolerance), floor.vector(_index(0))
+        limits = [code.largest(builder.fmul(tolerance, row[i]), least) for i, row in enumerate(u)]
+        fine, inverse = None, []
+        for k in span:
+            above = builder.fcmp_ordered(">", u[k][k], limits[k])
+            fine = above if fine is None else builder.and_(fine, above)
+            inverse.append(builder.fdiv(one, u[k][k]))
+            for i in range(k + 1, n):
+                factor = builder.fneg(builder.fmul(u[k][i], inverse[k]))
+                u[i][i:] = [code.fma(factor, u[k][j], u[i][j]) for j in range(i, n)]
+                t[i] = code.fma(factor, t[k], t[i])
+        for k in reversed(span):
+            for j in range(k + 1, n):
+                t[k] = code.fma(builder.fneg(u[k][j]), t[j], t[k])
+            t[k] = builder.fmul(t[k], inverse[k])
+        for q, row in enumerate(code.transpose(t)):
+            w.store(row, _index(q * n))
+        good.store(builder.select(fine, one, code.zero), _index(0))
+
+    @intrinsic
+    def block(typingctx, C, D, w, tolerance, floor, good):
+        return types.void(C, D, w, tolerance, floor, good), partial(_call, write, "lanes")
+
+    def plain(C, D, w, tolerance, floor, good):
+        n = C.shape[1]
+        wrapped = C.reshape(n, -1, n)
+        good[:] = 1
+        for q in range(n):
+            G = np.diag(D[q * n : (q + 1) * n])
+            for k, products in enumerate(wrapped[q]):
+                i, j = np.arange(n), np.roll(np.arange(n), -k)
+                G[i, j] = G[j, i] = products + (G[i, i] if k == 0 else 0)
+            t, limits = w[q * n : (q + 1) * n], np.maximum(tolerance * np.diag(G), floor[q])
+            for k in range(n):
+                if not G[k, k] > limits[k]:
+                    G[k, k], good[q] = 1, 0  # the compiled code goes on with what it got
+                factor = G[k, k + 1 :] / G[k, k]
+                G[k + 1 :, k + 1 :] -= np.outer(factor, G[k, k + 1 :])
+                t[k + 1 :] -= factor * t[k]
+            for k in range(n - 1, -1, -1):
+                t[k] = (t[k] - G[k, k + 1 :] @ t[k + 1 :]) / G[k, k]
+
+    return plain if PLAIN else block
+
+
+def outer_tile(tall, wide, sign):
+    """G[base+a:, b:] = (G or 0) + sign sum of P[e, a:]' Q[e, b:] over e in lo..hi, hi > lo.
+
+    `tall` rows, but no more than a vector has lanes, of `wide` vectors.
+    """
+
+    def write(code, G, base, a, b, P, Q, lo, hi, fresh):
+        down = code.rows(a, min(tall, code.lanes))
+        across = [code.plus(b, c * code.lanes) for c in range(wide)]
+        places = [(code.builder.add(base, r), c) for r in down for c in across]
+        sums = [code.builder.select(fresh, code.zero, G.vector(*place)) for place in places]
+
+        def products(e, running):
+            right, left = [Q.vector(e, c) for c in across], [P.scalar(e, r) for r in down]
+            left = [code.splat(code.builder.fneg(x) if sign < 0 else x) for x in left]
+            pairs = [(x, y) for x in left for y in right]
+            return [code.fma(x, y, z) for (x, y), z in zip(pairs, running, strict=True)]
+
+        for place, value in zip(places, code.loop(sums, lo, hi, products), strict=True):
+            G.store(value, *place)
+
+    @intrinsic
+    def tile(typingctx, G, base, a, b, P, Q, lo, hi, fresh):
+        integer = types.intp
+        return types.void(
+            G, integer, integer, integer, P, Q, integer, integer, types.boolean
+        ), partial(_call, write, f"outer{tall}x{wide}x{sign}")
+
+    def plain(G, base, a, b, P, Q, lo, hi, fresh):
+        lanes = BYTES // G.itemsize
+        down, across = slice(a, a + min(tall, lanes)), slice(b, b + wide * lanes)
+        block = G[base + a : base + down.stop, across]
+        block[:] = (0 if fresh else block) + sign * (P[lo:hi, down].T @ Q[lo:hi, across])
+
+    return plain if PLAIN else tile
+
+
+def transpose_tile():
+    """B[b:, p:] = root[p:] X[places[p:], b:]' scale[b:], a block of lanes x lanes."""
+
+    def write(code, B, b, p, X, places, root, scale):
+        across = scale.vector(b)
+        rows = [
+            code.builder.fmul(
+                code.builder.fmul(X.vector(places.integer(e), b), across), root.splat(e)
+            )
+            for e in code.rows(p, code.lanes)
+        ]
+        for i, row in enumerate(code.transpose(rows)):
+            B.store(row, code.plus(b, i), p)
+
+    @intrinsic
+    def tile(typingctx, B, b, p, X, places, root, scale):
+        return types.void(B, types.intp, types.intp, X, places, root, scale), partial(
+            _call, write, "transpose"
+        )
+
+    def plain(B, b, p, X, places, root, scale):
+        lanes = BYTES // X.itemsize
+        down, across = slice(p, p + lanes), slice(b, b + lanes)
+        rows = X[places[down], across] * scale[across] * root[down, None]
+        B[across, down] = rows.T
+
+    return plain if PLAIN else tile
+
+
+def factor_block():
+    """Factor the BLOCK rows and columns of G from a on, and substitute them forward in w.
+
+    As U' D U with a unit U, whose chain of dependent operations has no square root: U[q, r] for
+    q < r goes to L[base:] with its sign turned, D^-1/2 to `inverse`, D^-1/2 U^-T w to z. False if a
+    pivot is not above its limit.
+    """
+
+    def write(code, G, base, a, L, limit, w, z, inverse):
+        span, one = range(BLOCK), ir.Constant(code.scalar, 1.0)
+        at, columns = code.rows(code.builder.add(base, a), BLOCK), code.rows(a, BLOCK)
+        u = [[G.scalar(at[r], columns[q]) if q >= r else None for q in span] for r in span]
+        t = [w.scalar(row) for row in at]
+        good = ir.Constant(ir.IntType(1), 1)
+        for r in span:
+            good = code.builder.and_(
+                good, code.builder.fcmp_ordered(">", u[r][r], limit.scalar(at[r]))
+            )
+            reciprocal = code.builder.fdiv(one, u[r][r])
+            for i in range(r + 1, BLOCK):
+                turned = code.builder.fneg(code.builder.fmul(u[r][i], reciprocal))
+                L.store(turned, code.plus(base, r), _index(i))
+                for q in range(i, BLOCK):
+                    u[i][q] = code.fma(turned, u[r][q], u[i][q])
+                t[i] = code.fma(turned, t[r], t[i])
+            root = code.sqrt(reciprocal)
+            inverse.store(root, at[r])
+            z.store(code.builder.fmul(t[r], root), at[r])
+        return good
+
+    @intrinsic
+    def block(typingctx, G, base, a, L, limit, w, z, inverse):
+        return types.boolean(G, types.intp, types.intp, L, limit, w, z, inverse), partial(
+            _call, write, "factor"
+        )
+
+    def plain(G, base, a, L, limit, w, z, inverse):
+        at = slice(base + a, base + a + BLOCK)
+        square, t, good = np.triu(G[at, a : a + BLOCK]), w[at].copy(), True
+        for r in range(BLOCK):
+            pivot, row = square[r, r], square[r, r + 1 :]
+            if not pivot > limit[base + a + r]:
+                pivot, good = 1, False  # the compiled code goes on with what it got
+            L[base + r, r + 1 :] = turned = -row / pivot
+            square[r + 1 :, r + 1 :] += np.triu(np.outer(turned, row))
+            t[r + 1 :] += turned * t[r]
+            inverse[base + a + r] = np.sqrt(1 / pivot)
+        z[at] = t * inverse[at]
+        return good
+
+    return plain if PLAIN else block
+
+
+def solve_tile():
+    """One vector of columns of the BLOCK rows from a on, solved with the block's factor.
+
+    Their share is taken off the right-hand side w as well.
+    """
+
+    def write(code, G, base, a, b, L, inverse, z, w):
+        place = code.builder.add(base, b)
+        solved: list[ir.Value] = []
+        rest = w.vector(place)
+        for r, row in enumerate(code.rows(code.builder.add(base, a), BLOCK)):
+            value = G.vector(row, b)
+            for q in range(r):
+                value = code.fma(L.splat(code.plus(base, q), _index(r)), solved[q], value)
+            solved.append(value)
+            value = code.builder.fmul(value, inverse.splat(row))
+            G.store(value, row, b)
+            rest = code.fma(code.builder.fneg(z.splat(row)), value, rest)
+        w.store(rest, place)
+
+    @intrinsic
+    def tile(typingctx, G, base, a, b, L, inverse, z, w):
+        integer = types.intp
+        return types.void(G, integer, integer, integer, L, inverse, z, w), partial(
+            _call, write, "solve"
+        )
+
+    def plain(G, base, a, b, L, inverse, z, w):
+        at, span = slice(base + a, base + a + BLOCK), slice(b, b + BYTES // G.itemsize)
+        block = G[at, span]
+        for r in range(BLOCK):
+            block[r] += L[base : base + r, r] @ block[:r]
+        block *= inverse[at, None]
+        w[base + b : base + span.stop] -= z[at] @ block
+
+    return plain if PLAIN else tile
+
+
+def back_block():
+    """w[a:a+BLOCK] from U w = z, U the upper triangle of G, once w[a+BLOCK:] is known.
+
+    b is a's vector of columns, `width` that of G.
+    """
+
+    def write(code, G, base, a, b, z, inverse, w, width):
+        at, columns = code.rows(code.builder.add(base, a), BLOCK), code.rows(a, BLOCK)
+        known = code.splat(code.plus(a, BLOCK))
+        offsets = ir.Constant(ir.VectorType(_index, code.lanes), list(range(code.lanes)))
+
+        def products(b, running):
+            # what lies below the diagonal is not zero, nor need it be finite
+            mask = code.builder.icmp_signed(">=", code.builder.add(code.splat(b), offsets), known)
+            solved = code.builder.select(mask, w.vector(code.builder.add(base, b)), code.zero)
+            rows = [code.builder.select(mask, G.vector(row, b), code.zero) for row in at]
+            return [code.fma(row, solved, part) for row, part in zip(rows, running, strict=True)]
+
+        sums = code.loop([code.zero] * BLOCK, b, width, products, code.lanes)
+        t = [
+            code.builder.fsub(z.scalar(row), code.total(part))
+            for row, part in zip(at, sums, strict=True)
+        ]
+        for r in reversed(range(BLOCK)):
+            value = code.builder.fmul(t[r], inverse.scalar(at[r]))
+            w.store(value, at[r])
+            for q in range(r):
+                t[q] = code.fma(code.builder.fneg(G.scalar(at[q], columns[r])), value, t[q])
+
+    @intrinsic
+    def block(typingctx, G, base, a, b, z, inverse, w, width):
+        integer = types.intp
+        return types.void(G, integer, integer, integer, z, inverse, w, integer), partial(
+            _call, write, "back"
+        )
+
+    def plain(G, base, a, b, z, inverse, w, width):
+        for r in range(a + BLOCK - 1, a - 1, -1):
+            later = slice(r + 1, width)
+            known = G[base + r, later] @ w[base + r + 1 : base + width]
+            w[base + r] = (z[base + r] - known) * inverse[base + r]
+
+    return plain if PLAIN else block
