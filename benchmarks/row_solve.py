@@ -18,12 +18,12 @@ from collections.abc import Callable
 
 os.environ.pop("OPENBLAS_CORETYPE", None)  # read when NumPy is imported
 
-import numpy as np  # noqa: E402
-import scipy.sparse as sp  # noqa: E402
-from threadpoolctl import threadpool_limits  # noqa: E402
+import numpy as np
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
-from wlrmf.problem import Problem, build  # noqa: E402
-from wlrmf.validation import read_cells  # noqa: E402
+from wlrmf.problem import Problem, build
+from wlrmf.validation import read_cells
 
 SHAPE = 6040, 3706
 REPEATS = 3
