@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import importlib
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ FLOORS = {
     "cli": 10,
     "__main__": 11,
 }
+TILES = ("vectors.py", "tiles.py", "gathers.py")  # written as LLVM code
 SOURCES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT)
 every_file = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 
@@ -106,19 +108,19 @@ def test_files_and_functions_are_small(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "kernels").glob("*.py")), ids=lambda p: p.name)
 def test_kernels_stand_alone(path):
     """A cached kernel is renewed when its own file changes; helpers elsewhere would go stale."""
-    if path.name in ("__init__.py", "_jit.py", "chunks.py", "tiles.py"):
+    if path.name in ("__init__.py", "_jit.py", "chunks.py", *TILES):
         return
-    assert set(imports(path)) <= {"kernels._jit", "kernels.tiles"}
+    assert set(imports(path)) <= {"kernels._jit", *(f"kernels.{name[:-3]}" for name in TILES)}
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef) and node.name != "padded":
+        if isinstance(node, ast.FunctionDef):
             assert node.decorator_list[0].id in ("kernel", "bare", "inlined"), node.name
 
 
-def test_kernels_made_of_tiles_are_renewed_with_them():
-    from wlrmf.kernels import rows
-
-    digest = hashlib.sha256((ROOT / "kernels" / "tiles.py").read_bytes()).hexdigest()
-    assert digest[:12] == rows.TILES, "write the new digest into rows.py"
+@pytest.mark.parametrize("name", ["rows", "sparse"])
+def test_kernels_made_of_tiles_are_renewed_with_them(name):
+    module = importlib.import_module(f"wlrmf.kernels.{name}")
+    text = b"".join((ROOT / "kernels" / tiles).read_bytes() for tiles in TILES)
+    assert hashlib.sha256(text).hexdigest()[:12] == module.TILES, "write the new digest there"
 
 
 def test_flags_are_declared_once():

@@ -13,7 +13,7 @@ A row with fewer entries than unknowns is solved in its dual form, an (entries x
 which at reg = 0 is the minimum-norm solution. Rows whose system is singular to working precision
 are left alone and marked in `failed`: the caller solves them by a rank-revealing method.
 
-Speed comes from `tiles`. X comes with its columns padded by zeros to whole tiles (`padded`), and of
+Speed comes from `tiles`. X comes `padded`, its columns by zeros to whole tiles, and of
 a Gram matrix the upper triangle counts, by rows. Some rows are solved together, because the
 factorization of one small matrix is a chain of operations that wait for each other.
 """
@@ -24,17 +24,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import tiles
+from . import tiles, vectors
 from ._jit import bare, inlined, kernel
 
-TILES = "f9a56dcf4a1f"  # digest of tiles.py, whose changes must renew the kernels cached here
-BLOCK, BYTES, PLAIN, TALL, WIDE = tiles.BLOCK, tiles.BYTES, tiles.PLAIN, tiles.TALL, tiles.WIDE
+TILES = "2e0e87471270"  # digest of the tiles, whose changes must renew the kernels cached here
+BLOCK, BYTES, TALL, WIDE = vectors.BLOCK, vectors.BYTES, vectors.TALL, vectors.WIDE
 PANEL = 1 << 14  # bytes of the entries' rows of X that stay in the first-level cache
 TOGETHER = 1 << 15  # bytes of the Gram matrices that are factored together
 SINGULAR = 1e-10  # relative pivot below which a solution has too few digits left to descend by
 ROTATION = 2.2e-16  # relative rounding of the rotation to the eigenbasis, made in float64
 
-_lanes = tiles.lanes_count()
+_lanes = vectors.lanes_count()
 _diagonal, _diagonal_weighted = tiles.diagonal_tile(False), tiles.diagonal_tile(True)
 _add_wide, _add_narrow = tiles.outer_tile(TALL, WIDE, 1), tiles.outer_tile(16, 1, 1)
 _eliminate_wide, _eliminate_narrow = tiles.outer_tile(TALL, WIDE, -1), tiles.outer_tile(TALL, 1, -1)
@@ -86,18 +86,6 @@ class Short(NamedTuple):
     order: Any  # 0, 1, 2, ...
     root: Any  # sqrt(s)
     scale: Any  # sqrt(d/D)
-
-
-def padded(X: np.ndarray) -> np.ndarray:
-    """A copy of X on cache-line boundaries, its columns padded by zeros to whole tiles."""
-    n, rank = X.shape
-    unit = max(BYTES // X.itemsize, BLOCK)
-    width = -(-rank // unit) * unit
-    raw = np.empty(n * width + 64 // X.itemsize, X.dtype)
-    skip = -raw.ctypes.data % 64 // X.itemsize
-    out = raw[skip : skip + n * width].reshape(n, width)
-    out[:, :rank], out[:, rank:] = X, 0
-    return out
 
 
 @kernel
@@ -359,7 +347,7 @@ def _solve_rows(entries, fixed, X, rank, lam, reg, start, lo, hi, room, out, fai
 def solve(indptr, indices, y, c, u, v, X, rank, lam, reg, start, Wfix, Xfix, lo, hi, out, failed):
     """Write the exact minimiser of rows lo..hi to `out`; mark the singular ones in `failed`.
 
-    X is `padded`, `rank` its columns before that.
+    X is `vectors.padded`, `rank` its columns before that.
     """
     width, lanes = X.shape[1], BYTES // X.itemsize
     together = _together(width, X)

@@ -8,40 +8,99 @@ with target 0, and a stored entry *replaces* it. With m = w_i . x_j the stored e
 
 and the caller adds the baseline's sum over all cells, which needs two small Gram matrices only.
 
-Each kernel serves rows lo..hi; its slow twin is in tests/naive.py.
+Each kernel serves rows lo..hi, a panel of entries at a time: predictions, then what follows from
+each, then sums of rows of X, which are still in the cache. Factors come `vectors.padded`. The slow
+twins are in tests/naive.py.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from . import gathers, vectors
+from ._jit import bare, inlined, kernel
+
+TILES = "2e0e87471270"  # digest of the tiles, whose changes must renew the kernels cached here
+PANEL = 256  # entries at most
+CACHE = 1 << 15  # bytes of their rows of X, which stay in the first-level cache
+
+BYTES = vectors.BYTES
+_lanes, _dots = vectors.lanes_count(), gathers.dots_tile()
+_combine_four, _combine_one = gathers.combine_tile(4), gathers.combine_tile(1)
 
 
-@kernel
-def _dot(a, b):
-    total = a[0] * b[0]
-    for k in range(1, a.size):
-        total += a[k] * b[k]
+@inlined
+def _depth(X):
+    """Entries of a panel, a multiple of a vector's lanes."""
+    fitting = CACHE // (X.shape[1] * BYTES // _lanes(X))
+    return max(32, min(PANEL, fitting // 32 * 32))
+
+
+@inlined
+def _combine(out, i, width, X, indices, t, lo, hi, fresh):
+    """out[i, :width] = (out or 0) + sum of t x over entries lo..hi."""
+    lanes, b = _lanes(X), 0
+    while b + 4 * lanes <= width:
+        _combine_four(out, i, b, X, indices, t, lo, hi, fresh)
+        b += 4 * lanes
+    while b < width:
+        _combine_one(out, i, b, X, indices, t, lo, hi, fresh)
+        b += lanes
+
+
+@inlined
+def _pull(i, lo, hi, entries, m, t):
+    """Write t = c (y - m) + u v m, minus half the loss's derivative in m; return the loss."""
+    _, indices, y, c, u, v = entries
+    total = 0.0
+    if c.size > 0:
+        for e in range(lo, hi):
+            r = y[e] - m[e - lo]
+            t[e - lo] = c[e] * r
+            total += np.float64(t[e - lo]) * r
+    else:
+        for e in range(lo, hi):
+            r = y[e] - m[e - lo]
+            t[e - lo] = r
+            total += np.float64(r) * r
+    if u.size > 0:
+        for e in range(lo, hi):
+            base, z = u[i] * v[indices[e]], m[e - lo]
+            t[e - lo] += base * z
+            total -= np.float64(base) * z * z
+    return total
+
+
+@bare
+def _pass(entries, W, X, lo, hi, m, t, pulls, gradient):
+    """The loss; where they have room, the pulls of the entries and dF/dW."""
+    indptr, indices, width, depth = entries[0], entries[1], X.shape[1], _depth(X)
+    total = 0.0
+    for i in range(lo, hi):
+        at, end, fresh, row = indptr[i], indptr[i + 1], True, 0.0
+        while at < end:
+            stop = min(at + depth, end)
+            _dots(m, W, i, 0, X, 0, width, indices, at, stop)
+            row += _pull(i, at, stop, entries, m, t)
+            if pulls.size > 0:
+                for e in range(at, stop):
+                    pulls[e] = t[e - at]
+            if gradient.size > 0:
+                for p in range(stop - at):
+                    t[p] *= -2
+                _combine(gradient, i, width, X, indices, t, at, stop, fresh)
+            fresh, at = False, stop
+        if fresh and gradient.size > 0:
+            gradient[i] = 0
+        total += row
     return total
 
 
 @kernel
 def loss(indptr, indices, y, c, u, v, W, X, lo, hi):
     """Loss of the stored entries of rows lo..hi, in float64."""
-    weighted, based = c.size > 0, u.size > 0
-    total = 0.0
-    for i in range(lo, hi):
-        row = 0.0
-        for e in range(indptr[i], indptr[i + 1]):
-            j = indices[e]
-            m = _dot(W[i], X[j])
-            r = np.float64(y[e] - m)
-            row += c[e] * r * r if weighted else r * r
-            if based:
-                row -= np.float64(u[i]) * v[j] * m * m
-        total += row
-    return total
+    m, t, none = np.empty(PANEL, W.dtype), np.empty(PANEL, W.dtype), np.empty((0, 0), W.dtype)
+    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, m, t, m[:0], none)
 
 
 @kernel
@@ -50,108 +109,109 @@ def residual(indptr, indices, y, c, u, v, W, X, lo, hi, out):
 
     Without a baseline this is A∘A∘(Y - W'X).
     """
-    weighted, based = c.size > 0, u.size > 0
-    total = 0.0
-    for i in range(lo, hi):
-        for e in range(indptr[i], indptr[i + 1]):
-            j = indices[e]
-            m = _dot(W[i], X[j])
-            r = y[e] - m
-            pull = c[e] * r if weighted else r
-            total += np.float64(pull) * r
-            if based:
-                base = u[i] * v[j]
-                total -= np.float64(base) * m * m
-                pull += base * m
-            out[e] = pull
-    return total
+    m, t, none = np.empty(PANEL, W.dtype), np.empty(PANEL, W.dtype), np.empty((0, 0), W.dtype)
+    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, m, t, out, none)
 
 
 @kernel
 def gradient(indptr, indices, y, c, u, v, W, X, lo, hi, out):
     """Write dF/dW for rows lo..hi (stored entries only) in the residual's one pass; the loss."""
-    weighted, based = c.size > 0, u.size > 0
-    total = 0.0
-    for i in range(lo, hi):
-        out[i] = 0
-        g = out[i]
-        w = W[i]
-        row = 0.0
-        for e in range(indptr[i], indptr[i + 1]):
-            j = indices[e]
-            x = X[j]
-            m = _dot(w, x)
-            r = y[e] - m
-            pull = c[e] * r if weighted else r
-            row += np.float64(pull) * r
-            if based:
-                base = u[i] * v[j]
-                row -= np.float64(base) * m * m
-                pull += base * m
-            pull *= -2
-            for k in range(x.size):
-                g[k] += pull * x[k]
-        total += row
-    return total
+    m, t = np.empty(PANEL, W.dtype), np.empty(PANEL, W.dtype)
+    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, m, t, m[:0], out)
 
 
-@kernel
-def line(indptr, indices, y, c, u, v, W, X, dW, dX, lo, hi, out):
-    """Add to out[0:5] the coefficients of the loss at (W + t dW, X + t dX), a quartic in t.
-
-    The prediction is m + t b + t^2 d with b = dw.x + w.dx and d = dw.dx.
-    """
-    weighted, based = c.size > 0, u.size > 0
+@bare
+def _add_line(entries, WdW, XdX, lo, hi, m, b, d, q):
+    indptr, indices, y, c, u, v = entries
+    weighted, based, width = c.size > 0, u.size > 0, XdX.shape[1] // 2
+    depth = _depth(XdX)
     q0 = q1 = q2 = q3 = q4 = 0.0
     for i in range(lo, hi):
-        w, dw = W[i], dW[i]
-        for e in range(indptr[i], indptr[i + 1]):
-            j = indices[e]
-            x, dx = X[j], dX[j]
-            m, b1, b2, d1 = w[0] * x[0], dw[0] * x[0], w[0] * dx[0], dw[0] * dx[0]
-            for k in range(1, w.size):
-                m += w[k] * x[k]
-                b1 += dw[k] * x[k]
-                b2 += w[k] * dx[k]
-                d1 += dw[k] * dx[k]
-            r, b, d = np.float64(y[e] - m), np.float64(b1) + b2, np.float64(d1)
-            a = np.float64(c[e]) if weighted else 1.0
-            q0 += a * r * r
-            q1 -= 2 * a * r * b
-            q2 += a * (b * b - 2 * r * d)
-            q3 += 2 * a * b * d
-            q4 += a * d * d
-            if based:
-                s = np.float64(u[i]) * v[j]
-                z = np.float64(m)
-                q0 -= s * z * z
-                q1 -= 2 * s * z * b
-                q2 -= s * (b * b + 2 * z * d)
-                q3 -= 2 * s * b * d
-                q4 -= s * d * d
-    out[0] += q0
-    out[1] += q1
-    out[2] += q2
-    out[3] += q3
-    out[4] += q4
+        for at in range(indptr[i], indptr[i + 1], depth):
+            stop = min(at + depth, indptr[i + 1])
+            _dots(m, WdW, i, 0, XdX, 0, width, indices, at, stop)
+            _dots(d, WdW, i, width, XdX, width, width, indices, at, stop)
+            _dots(b, WdW, i, width, XdX, 0, 2 * width, indices, at, stop)
+            for e in range(at, stop):
+                z, f, g = np.float64(m[e - at]), np.float64(b[e - at]), np.float64(d[e - at])
+                a = np.float64(c[e]) if weighted else 1.0
+                r = y[e] - z
+                q0 += a * r * r
+                q1 -= 2 * a * r * f
+                q2 += a * (f * f - 2 * r * g)
+                q3 += 2 * a * f * g
+                q4 += a * g * g
+                if based:
+                    s = np.float64(u[i]) * v[indices[e]]
+                    q0 -= s * z * z
+                    q1 -= 2 * s * z * f
+                    q2 -= s * (f * f + 2 * z * g)
+                    q3 -= 2 * s * f * g
+                    q4 -= s * g * g
+    q[0] += q0
+    q[1] += q1
+    q[2] += q2
+    q[3] += q3
+    q[4] += q4
 
 
 @kernel
-def gauss_newton(indptr, indices, c, u, v, W, X, dW, dX, lo, hi, out):
-    """Write the row half of J'A^2J d for rows lo..hi: sum over entries of (c - u v) b x."""
-    weighted, based = c.size > 0, u.size > 0
+def line(indptr, indices, y, c, u, v, WdW, XdX, lo, hi, out):
+    """Add to out[0:5] the coefficients of the loss at (W + t dW, X + t dX), a quartic in t.
+
+    The prediction is m + t b + t^2 d with b = dw.x + w.dx and d = dw.dx. The factors come as
+    `padded(W, dW, W)` and `padded(X, dX)`, so that b is one dot product.
+    """
+    m, b, d = np.empty(PANEL, WdW.dtype), np.empty(PANEL, WdW.dtype), np.empty(PANEL, WdW.dtype)
+    _add_line((indptr, indices, y, c, u, v), WdW, XdX, lo, hi, m, b, d, out)
+
+
+@bare
+def _gauss_newton(entries, dWW, XdX, lo, hi, b, out):
+    indptr, indices, c, u, v = entries
+    weighted, based, depth = c.size > 0, u.size > 0, _depth(XdX)
     for i in range(lo, hi):
-        out[i] = 0
-        g = out[i]
-        w, dw = W[i], dW[i]
-        for e in range(indptr[i], indptr[i + 1]):
-            j = indices[e]
-            x, dx = X[j], dX[j]
-            b = dw[0] * x[0] + w[0] * dx[0]
-            for k in range(1, w.size):
-                b += dw[k] * x[k] + w[k] * dx[k]
-            a = c[e] * b if weighted else b
-            if based:
-                a -= u[i] * v[j] * b
-            for k in range(x.size):
-                g[k] += a * x[k]
+        at, end, fresh = indptr[i], indptr[i + 1], True
+        while at < end:
+            stop = min(at + depth, end)
+            _dots(b, dWW, i, 0, XdX, 0, XdX.shape[1], indices, at, stop)
+            for e in range(at, stop):
+                a = c[e] * b[e - at] if weighted else b[e - at]
+                if based:
+                    a -= u[i] * v[indices[e]] * b[e - at]
+                b[e - at] = a
+            _combine(out, i, out.shape[1], XdX, indices, b, at, stop, fresh)
+            fresh, at = False, stop
+        if fresh:
+            out[i] = 0
+
+
+@kernel
+def gauss_newton(indptr, indices, c, u, v, dWW, XdX, lo, hi, out):
+    """Write the row half of J'A^2J d for rows lo..hi: sum over entries of (c - u v) b x.
+
+    The factors come as `padded(dW, W)` and `padded(X, dX)`.
+    """
+    b = np.empty(PANEL, dWW.dtype)
+    _gauss_newton((indptr, indices, c, u, v), dWW, XdX, lo, hi, b, out)
+
+
+@bare
+def _product(indptr, indices, values, X, lo, hi, t, out):
+    depth = _depth(X)
+    for i in range(lo, hi):
+        at, end, fresh = indptr[i], indptr[i + 1], True
+        while at < end:
+            stop = min(at + depth, end)
+            for e in range(at, stop):
+                t[e - at] = values[e]
+            _combine(out, i, X.shape[1], X, indices, t, at, stop, fresh)
+            fresh, at = False, stop
+        if fresh:
+            out[i] = 0
+
+
+@kernel
+def product(indptr, indices, values, X, lo, hi, out):
+    """Write rows lo..hi of the product of a CSR matrix and X."""
+    _product(indptr, indices, values, X, lo, hi, np.empty(PANEL, X.dtype), out)

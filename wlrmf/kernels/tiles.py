@@ -1,8 +1,4 @@
-"""Tiles: pieces of the row solve that stay in vector registers, written as LLVM code.
-
-Numba's own loops reach a fifth of their speed. Each tile is an intrinsic for compiled code and a
-few lines of NumPy for interpreted code, which say the same. Vectors are as wide as this
-processor's registers; `lanes` is how many numbers one holds.
+"""Tiles of the row solve: pieces of Gram matrices and of their factorization.
 
 A Gram matrix G = sum s x x' is built from two kinds of tiles. Off the diagonal a tile holds some
 rows of some vectors of columns, and each entry adds an outer product. A diagonal block, lanes x
@@ -14,204 +10,12 @@ from __future__ import annotations
 
 from functools import partial
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import config, types
+from numba import types
 from numba.extending import intrinsic
 
-BLOCK = 8  # rows of G that one step of the Cholesky factorization eliminates
-
-
-def _registers() -> tuple[int, int, int]:
-    """Bytes of a vector register; rows and vectors of a tile that this processor has room for."""
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 64, 8, 2
-    if features.get("avx"):
-        return 32, 4, 2  # 16 registers: 8 sums, 2 vectors, and the rest for loads
-    return (16, 8, 4) if "neon" in features else (16, 4, 2)
-
-
-BYTES, TALL, WIDE = _registers()
-PLAIN = bool(getattr(config, "DISABLE_JIT", False))  # then tiles are NumPy
-
-_index = ir.IntType(64)
-
-
-class _Code:
-    """Writes one tile: vectors of one type, and what can be done with them."""
-
-    def __init__(self, builder, scalar, bits):
-        self.builder, self.scalar, self.bits = builder, scalar, bits
-        self.lanes = 8 * BYTES // bits
-        self.turns = self.lanes // 2 + 1
-        self.vector = ir.VectorType(scalar, self.lanes)
-        self.zero = ir.Constant(self.vector, None)
-
-    def plus(self, a, n):
-        return self.builder.add(a, _index(n)) if n else a
-
-    def rows(self, a, count):
-        return [self.plus(a, r) for r in range(count)]
-
-    def _call(self, name, kind, arguments):
-        suffix = f"v{self.lanes}" if kind is self.vector else ""
-        name = f"llvm.{name}.{suffix}f{self.bits}"
-        known = self.builder.module.globals.get(name)
-        return known or ir.Function(self.builder.module, ir.FunctionType(*arguments), name)
-
-    def fma(self, a, b, c):
-        kind = self.vector if a.type == self.vector else self.scalar
-        return self.builder.call(self._call("fma", kind, (kind, [kind] * 3)), [a, b, c])
-
-    def sqrt(self, a):
-        function = self._call("sqrt", self.scalar, (self.scalar, [self.scalar]))
-        return self.builder.call(function, [a])
-
-    def largest(self, a, b):
-        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
-
-    def total(self, a):
-        """Sum of the lanes."""
-        for k in (1 << n for n in range(self.lanes.bit_length() - 1)):
-            a = self.builder.fadd(a, self.rotate(a, k))
-        return self.builder.extract_element(a, ir.IntType(32)(0))
-
-    def shuffle(self, a, b, lanes):
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), lanes)
-        return self.builder.shuffle_vector(a, b, mask)
-
-    def splat(self, a):
-        empty = ir.Constant(ir.VectorType(a.type, self.lanes), ir.Undefined)
-        first = self.builder.insert_element(empty, a, ir.IntType(32)(0))
-        return self.shuffle(first, empty, [0] * self.lanes)
-
-    def rotate(self, a, k):
-        """The vector whose lane i is lane i + k of `a`, cyclically."""
-        return self.shuffle(a, a, [(i + k) % self.lanes for i in range(self.lanes)]) if k else a
-
-    def transpose(self, vectors):
-        """Lane i of vector k becomes lane k of vector i: a butterfly of two-vector shuffles."""
-        vectors, span, step = list(vectors), range(self.lanes), 1
-        while step < self.lanes:
-            upper = [k if not k & step else self.lanes + (k ^ step) for k in span]
-            lower = [k | step if not k & step else self.lanes + k for k in span]
-            for i in (i for i in span if not i & step):
-                a, b = vectors[i], vectors[i | step]
-                vectors[i], vectors[i | step] = self.shuffle(a, b, upper), self.shuffle(a, b, lower)
-            step *= 2
-        return vectors
-
-    def loop(self, sums, first, last, products, step=1):
-        """The sums after `products(e, sums)` for e from first to last; at least once."""
-        builder, before = self.builder, self.builder.block
-        body, done = builder.append_basic_block(), builder.append_basic_block()
-        builder.branch(body)
-        builder.position_at_end(body)
-        e = builder.phi(_index)
-        e.add_incoming(first, before)
-        running = [builder.phi(self.vector) for _ in sums]
-        ends = products(e, running)
-        following = self.plus(e, step)
-        e.add_incoming(following, body)
-        for phi, start, end in zip(running, sums, ends, strict=True):
-            phi.add_incoming(start, before)
-            phi.add_incoming(end, body)
-        builder.cbranch(builder.icmp_signed("<", following, last), body, done)
-        builder.position_at_end(done)
-        return ends
-
-
-class _Array:
-    """An array argument of one or two dimensions, contiguous along the last."""
-
-    def __init__(self, code, kind, data, stride):
-        self.code, self.builder, self.bits = code, code.builder, kind.dtype.bitwidth
-        self.data, self.stride = data, stride
-
-    def _at(self, place):
-        offset = place[-1]
-        if self.stride is not None:
-            offset = self.builder.add(self.builder.mul(place[0], self.stride), offset)
-        return self.builder.gep(self.data, [offset])
-
-    def scalar(self, *place):
-        return self.builder.load(self._at(place))
-
-    def integer(self, *place):
-        value = self.scalar(*place)
-        return self.builder.zext(value, _index) if self.bits < 64 else value
-
-    def vector(self, *place):
-        at = self.builder.bitcast(self._at(place), self.code.vector.as_pointer())
-        return self.builder.load(at, align=self.bits // 8)
-
-    def splat(self, *place):
-        return self.code.splat(self.scalar(*place))
-
-    def store(self, value, *place):
-        at = self.builder.bitcast(self._at(place), value.type.as_pointer())
-        self.builder.store(value, at, align=self.bits // 8)
-
-
-def _call(write, name, context, builder, signature, args):
-    """A call of the function that `write(code, *args)` writes, once a module and types.
-
-    A function of its own, so that the registers are the tile's alone. Of an array it gets the
-    address of the data and the elements from one row to the next.
-    """
-    flat = []
-    for kind, value in zip(signature.args, args, strict=True):
-        if isinstance(kind, types.Array):
-            array = context.make_array(kind)(context, builder, value)
-            stride = builder.extract_value(array.strides, 0)
-            flat += [array.data, builder.sdiv(stride, _index(kind.dtype.bitwidth // 8))]
-        else:
-            flat.append(value)
-    kinds = [kind.dtype if isinstance(kind, types.Array) else kind for kind in signature.args]
-    name = ".".join(["wlrmf", name, *sorted({str(kind) for kind in kinds})])
-    function = builder.module.globals.get(name)
-    if function is None:
-        result = context.get_value_type(signature.return_type)
-        result = ir.VoidType() if signature.return_type == types.void else result
-        function = ir.Function(
-            builder.module, ir.FunctionType(result, [value.type for value in flat]), name
-        )
-        function.linkage = "linkonce_odr"
-        function.attributes.add("noinline")
-        _define(function, write, context, signature)
-    value = builder.call(function, flat)
-    return context.get_dummy_value() if signature.return_type == types.void else value
-
-
-def _define(function, write, context, signature):
-    builder = ir.IRBuilder(function.append_basic_block())
-    dtype = signature.args[0].dtype
-    code = _Code(builder, context.get_data_type(dtype), dtype.bitwidth)
-    values, given = iter(function.args), []
-    for kind in signature.args:
-        if isinstance(kind, types.Array):
-            data, stride = next(values), next(values)
-            given.append(_Array(code, kind, data, stride if kind.ndim == 2 else None))
-        else:
-            given.append(next(values))
-    result = write(code, *given)
-    builder.ret_void() if result is None else builder.ret(result)
-
-
-def lanes_count():
-    """How many numbers of an array's type a vector holds, a constant for compiled code."""
-
-    @intrinsic
-    def lanes(typingctx, array):
-        count = 8 * BYTES // array.dtype.bitwidth
-        return types.intp(array), lambda *_: ir.Constant(_index, count)
-
-    def plain(array):
-        return BYTES // array.itemsize
-
-    return plain if PLAIN else lanes
+from .vectors import BLOCK, BYTES, INDEX, PLAIN, call
 
 
 def diagonal_tile(weighted):
@@ -223,7 +27,7 @@ def diagonal_tile(weighted):
 
     def write(code, C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh):
         at, rows = code.builder.add(base, b), code.rows(row, code.turns)
-        sums = [code.builder.select(fresh, code.zero, C.vector(row, _index(0))) for row in rows]
+        sums = [code.builder.select(fresh, code.zero, C.vector(row, INDEX(0))) for row in rows]
 
         def products(e, running):
             p = code.builder.sub(e, lo)
@@ -237,7 +41,7 @@ def diagonal_tile(weighted):
 
         *ends, pull = code.loop([*sums, w.vector(at)], lo, hi, products)
         for row, value in zip(rows, ends, strict=True):
-            C.store(value, row, _index(0))
+            C.store(value, row, INDEX(0))
         w.store(pull, at)
 
     @intrinsic
@@ -245,7 +49,7 @@ def diagonal_tile(weighted):
         integer = types.intp
         return types.void(
             C, *[integer] * 3, w, X, indices, s, t, P, Q, *[integer] * 3, types.boolean
-        ), partial(_call, write, f"diagonal{int(weighted)}")
+        ), partial(call, write, f"diagonal{int(weighted)}")
 
     def plain(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh):
         lanes, count = BYTES // X.itemsize, hi - lo
@@ -270,7 +74,7 @@ def unwrap_tile():
 
     def write(code, G, base, b, row, C, D):
         at = code.builder.add(base, b)
-        wrapped = [C.vector(k, _index(0)) for k in code.rows(row, code.turns)]
+        wrapped = [C.vector(k, INDEX(0)) for k in code.rows(row, code.turns)]
         wrapped[0] = code.builder.fadd(wrapped[0], D.vector(at))
         D.store(wrapped[0], at)
         wrapped += [code.rotate(wrapped[code.lanes - k], k) for k in range(code.turns, code.lanes)]
@@ -280,7 +84,7 @@ def unwrap_tile():
     @intrinsic
     def tile(typingctx, G, base, b, row, C, D):
         integer = types.intp
-        return types.void(G, integer, integer, integer, C, D), partial(_call, write, "unwrap")
+        return types.void(G, integer, integer, integer, C, D), partial(call, write, "unwrap")
 
     def plain(G, base, b, row, C, D):
         lanes = C.shape[1]
@@ -298,10 +102,10 @@ def _triangles(code, C, D):
     """u[i][j], i <= j, of diag(D[q]) plus the wrapped matrix at rows q turns.. of C, q a lane."""
     span, turns = range(code.lanes), code.turns
     wrapped = [
-        code.transpose([C.vector(_index(q * turns + k), _index(0)) for q in span])
+        code.transpose([C.vector(INDEX(q * turns + k), INDEX(0)) for q in span])
         for k in range(turns)
     ]
-    added = code.transpose([D.vector(_index(q * code.lanes)) for q in span])
+    added = code.transpose([D.vector(INDEX(q * code.lanes)) for q in span])
     wrapped[0] = [code.builder.fadd(a, b) for a, b in zip(wrapped[0], added, strict=True)]
     return [
         [None] * i
@@ -321,8 +125,8 @@ def lanes_block():
     def write(code, C, D, w, tolerance, floor, good):
         builder, n = code.builder, code.lanes
         span, one = range(n), code.splat(ir.Constant(code.scalar, 1.0))
-        t, u = code.transpose([w.vector(_index(q * n)) for q in span]), _triangles(code, C, D)
-        tolerance, least = code.splat(tolerance), floor.vector(_index(0))
+        t, u = code.transpose([w.vector(INDEX(q * n)) for q in span]), _triangles(code, C, D)
+        tolerance, least = code.splat(tolerance), floor.vector(INDEX(0))
         limits = [code.largest(builder.fmul(tolerance, row[i]), least) for i, row in enumerate(u)]
         fine, inverse = None, []
         for k in span:
@@ -338,12 +142,12 @@ def lanes_block():
                 t[k] = code.fma(builder.fneg(u[k][j]), t[j], t[k])
             t[k] = builder.fmul(t[k], inverse[k])
         for q, row in enumerate(code.transpose(t)):
-            w.store(row, _index(q * n))
-        good.store(builder.select(fine, one, code.zero), _index(0))
+            w.store(row, INDEX(q * n))
+        good.store(builder.select(fine, one, code.zero), INDEX(0))
 
     @intrinsic
     def block(typingctx, C, D, w, tolerance, floor, good):
-        return types.void(C, D, w, tolerance, floor, good), partial(_call, write, "lanes")
+        return types.void(C, D, w, tolerance, floor, good), partial(call, write, "lanes")
 
     def plain(C, D, w, tolerance, floor, good):
         n = C.shape[1]
@@ -393,7 +197,7 @@ def outer_tile(tall, wide, sign):
         integer = types.intp
         return types.void(
             G, integer, integer, integer, P, Q, integer, integer, types.boolean
-        ), partial(_call, write, f"outer{tall}x{wide}x{sign}")
+        ), partial(call, write, f"outer{tall}x{wide}x{sign}")
 
     def plain(G, base, a, b, P, Q, lo, hi, fresh):
         lanes = BYTES // G.itemsize
@@ -421,7 +225,7 @@ def transpose_tile():
     @intrinsic
     def tile(typingctx, B, b, p, X, places, root, scale):
         return types.void(B, types.intp, types.intp, X, places, root, scale), partial(
-            _call, write, "transpose"
+            call, write, "transpose"
         )
 
     def plain(B, b, p, X, places, root, scale):
@@ -454,7 +258,7 @@ def factor_block():
             reciprocal = code.builder.fdiv(one, u[r][r])
             for i in range(r + 1, BLOCK):
                 turned = code.builder.fneg(code.builder.fmul(u[r][i], reciprocal))
-                L.store(turned, code.plus(base, r), _index(i))
+                L.store(turned, code.plus(base, r), INDEX(i))
                 for q in range(i, BLOCK):
                     u[i][q] = code.fma(turned, u[r][q], u[i][q])
                 t[i] = code.fma(turned, t[r], t[i])
@@ -466,7 +270,7 @@ def factor_block():
     @intrinsic
     def block(typingctx, G, base, a, L, limit, w, z, inverse):
         return types.boolean(G, types.intp, types.intp, L, limit, w, z, inverse), partial(
-            _call, write, "factor"
+            call, write, "factor"
         )
 
     def plain(G, base, a, L, limit, w, z, inverse):
@@ -499,7 +303,7 @@ def solve_tile():
         for r, row in enumerate(code.rows(code.builder.add(base, a), BLOCK)):
             value = G.vector(row, b)
             for q in range(r):
-                value = code.fma(L.splat(code.plus(base, q), _index(r)), solved[q], value)
+                value = code.fma(L.splat(code.plus(base, q), INDEX(r)), solved[q], value)
             solved.append(value)
             value = code.builder.fmul(value, inverse.splat(row))
             G.store(value, row, b)
@@ -510,7 +314,7 @@ def solve_tile():
     def tile(typingctx, G, base, a, b, L, inverse, z, w):
         integer = types.intp
         return types.void(G, integer, integer, integer, L, inverse, z, w), partial(
-            _call, write, "solve"
+            call, write, "solve"
         )
 
     def plain(G, base, a, b, L, inverse, z, w):
@@ -533,7 +337,7 @@ def back_block():
     def write(code, G, base, a, b, z, inverse, w, width):
         at, columns = code.rows(code.builder.add(base, a), BLOCK), code.rows(a, BLOCK)
         known = code.splat(code.plus(a, BLOCK))
-        offsets = ir.Constant(ir.VectorType(_index, code.lanes), list(range(code.lanes)))
+        offsets = ir.Constant(ir.VectorType(INDEX, code.lanes), list(range(code.lanes)))
 
         def products(b, running):
             # what lies below the diagonal is not zero, nor need it be finite
@@ -557,7 +361,7 @@ def back_block():
     def block(typingctx, G, base, a, b, z, inverse, w, width):
         integer = types.intp
         return types.void(G, integer, integer, integer, z, inverse, w, integer), partial(
-            _call, write, "back"
+            call, write, "back"
         )
 
     def plain(G, base, a, b, z, inverse, w, width):

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ..kernels import chunks, rows
 from ..kernels import sparse as kernels
+from ..kernels.vectors import padded
 from . import least_norm
 from .protocol import Fixed, Rows
 
@@ -92,6 +93,7 @@ class Observed:
         return chunks.run(task, self._edges, self.n_threads)
 
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
+        W, X = padded(W), padded(X)
         return sum(self._run(lambda lo, hi: kernels.loss(*self._arrays, W, X, lo, hi)))
 
     def loss_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -101,14 +103,17 @@ class Observed:
 
     def _loss_row_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray]:
         """Each thread writes its own rows; the other factor's gradient is the transpose's."""
+        rank, W, X = W.shape[1], padded(W), padded(X)
         dW = np.empty_like(W)
         parts = self._run(lambda lo, hi: kernels.gradient(*self._arrays, W, X, lo, hi, dW))
-        return sum(parts), dW
+        return sum(parts), np.ascontiguousarray(dW[:, :rank])
 
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
+        WdW, XdX = padded(W, dW, W), padded(X, dX)
+
         def task(lo: int, hi: int) -> np.ndarray:
             q = np.zeros(5)
-            kernels.line(*self._arrays, W, X, dW, dX, lo, hi, q)
+            kernels.line(*self._arrays, WdW, XdX, lo, hi, q)
             return q
 
         return np.sum(self._run(task), axis=0)
@@ -119,13 +124,15 @@ class Observed:
         return self._gn_rows(W, X, dW, dX), self.T._gn_rows(X, W, dX, dW)
 
     def _gn_rows(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
-        out = np.empty_like(W)
+        dWW, XdX = padded(dW, W), padded(X, dX)
+        out = np.empty((len(W), XdX.shape[1] // 2), self.dtype)
         arrays = self.indptr, self.indices, self.c, self.u, self.v
-        self._run(lambda lo, hi: kernels.gauss_newton(*arrays, W, X, dW, dX, lo, hi, out))
-        return out
+        self._run(lambda lo, hi: kernels.gauss_newton(*arrays, dWW, XdX, lo, hi, out))
+        return np.ascontiguousarray(out[:, : W.shape[1]])
 
     def _residual(self, W: np.ndarray, X: np.ndarray) -> sp.csr_array:
         out = np.empty_like(self.y)
+        W, X = padded(W), padded(X)
         self._run(lambda lo, hi: kernels.residual(*self._arrays, W, X, lo, hi, out))
         return self._csr(out)
 
@@ -157,6 +164,6 @@ class Observed:
         failed = np.empty(m, np.bool_)
         if fixed is None:
             fixed = Fixed(np.empty((m, 0), self.dtype), np.empty((n, 0), self.dtype))
-        arguments = (*self._arrays, rows.padded(X), X.shape[1], lam, reg, start, *fixed)
+        arguments = (*self._arrays, padded(X), X.shape[1], lam, reg, start, *fixed)
         self._run(lambda lo, hi: rows.solve(*arguments, lo, hi, W, failed))
         return W, failed

@@ -1,0 +1,83 @@
+"""Tiles that gather rows of a factor: many dot products with one row, and weighted sums of rows."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from numba import types
+from numba.extending import intrinsic
+
+from .vectors import BYTES, INDEX, PLAIN, call
+
+
+def dots_tile():
+    """out[e - lo] = W[i, k:k+size] . X[indices[e], b:b+size] for e in lo..hi, hi > lo.
+
+    `lanes` entries at a time, whose sums over lanes are those of a transpose; so `out` must have
+    room for whole vectors.
+    """
+
+    def write(code, out, W, i, k, X, b, size, indices, lo, hi):
+        builder, span = code.builder, range(code.lanes)
+        last = code.plus(hi, -1)
+
+        def group(e, _):
+            places = [code.least(entry, last) for entry in code.rows(e, code.lanes)]
+            rows = [indices.integer(place) for place in places]
+
+            def products(c, running):
+                w, at = W.vector(i, builder.add(k, c)), builder.add(b, c)
+                return [
+                    code.fma(w, X.vector(row, at), total)
+                    for row, total in zip(rows, running, strict=True)
+                ]
+
+            sums = code.loop([code.zero for _ in span], INDEX(0), size, products, code.lanes)
+            out.store(code.tree(code.transpose(sums)), builder.sub(e, lo))
+            return []
+
+        code.loop([], lo, hi, group, code.lanes)
+
+    @intrinsic
+    def tile(typingctx, out, W, i, k, X, b, size, indices, lo, hi):
+        n = types.intp
+        return types.void(out, W, n, n, X, n, n, indices, n, n), partial(call, write, "dots")
+
+    def plain(out, W, i, k, X, b, size, indices, lo, hi):
+        out[: hi - lo] = X[indices[lo:hi], b : b + size] @ W[i, k : k + size]
+
+    return plain if PLAIN else tile
+
+
+def combine_tile(wide):
+    """out[i, b:] = (out or 0) + sum of t[e - lo] X[indices[e], b:] over e in lo..hi, hi > lo.
+
+    `wide` vectors of columns.
+    """
+
+    def write(code, out, i, b, X, indices, t, lo, hi, fresh):
+        across = [code.plus(b, c * code.lanes) for c in range(wide)]
+        sums = [code.builder.select(fresh, code.zero, out.vector(i, c)) for c in across]
+
+        def products(e, running):
+            row, pull = indices.integer(e), t.splat(code.builder.sub(e, lo))
+            return [
+                code.fma(pull, X.vector(row, c), total)
+                for c, total in zip(across, running, strict=True)
+            ]
+
+        for c, value in zip(across, code.loop(sums, lo, hi, products), strict=True):
+            out.store(value, i, c)
+
+    @intrinsic
+    def tile(typingctx, out, i, b, X, indices, t, lo, hi, fresh):
+        n = types.intp
+        signature = types.void(out, n, n, X, indices, t, n, n, types.boolean)
+        return signature, partial(call, write, f"combine{wide}")
+
+    def plain(out, i, b, X, indices, t, lo, hi, fresh):
+        across = slice(b, b + wide * BYTES // X.itemsize)
+        total = t[: hi - lo] @ X[indices[lo:hi], across]
+        out[i, across] = total + (0 if fresh else out[i, across])
+
+    return plain if PLAIN else tile
