@@ -30,7 +30,7 @@ class Spec:
     weighted, complete : bool
         Whether cells have weights of their own, and whether none is missing.
     most_rank : int
-        A quarter of the lesser side: more is no low rank.
+        A quarter of the lesser side, where that is small: more is no low rank.
     """
 
     name: str
@@ -115,8 +115,9 @@ def ratings_cases(
 
 
 # Each ridge is about the one of a coarse grid with the least held-out error at rank 50 (or the
-# most that the data bear) after 20 iterations of `als`. So held-out errors flatter all libraries a
-# little, and alike.
+# most that the data bear) after 20 iterations of wlrmf, so held-out errors flatter all libraries a
+# little, and alike. The larger made sets have the ridges of the small ones, and the implicit cases
+# of jester the end of their grids.
 SPECS = {
     spec.name: spec
     for spec in [

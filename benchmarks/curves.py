@@ -69,7 +69,7 @@ class Curve:
 
         Not a number where the seconds hardly grow: closed forms.
         """
-        if np.ptp(self.seconds) < 0.2 * self.seconds.max():
+        if np.ptp(self.seconds) < 0.1 * self.seconds.max():
             return float("nan")
         return float(np.polyfit(self.iterations, self.seconds, 1)[0])
 

@@ -87,7 +87,7 @@ def jobs(plan: Plan, library: str, case: str) -> Iterator[dict]:
 
 def perform(plan: Plan, job: dict) -> None:
     """Run one job; its worker writes its own lines as it goes."""
-    click.echo(" ".join(f"{value}" for value in job.values()))
+    click.echo(" ".join(map(str, job.values())))
     order = job | {
         "run": plan.run,
         "threads": plan.threads,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 from .environments import ROOT, WORK, why
@@ -23,16 +24,22 @@ def run_module(
 ) -> tuple[str, str]:
     """What ``python -m ARGUMENTS`` prints, and the reason if it fails, or ''."""
     WORK.mkdir(exist_ok=True)
-    process = subprocess.Popen(
-        [str(python), "-m", *arguments],
-        cwd=WORK,
-        env=environment(threads, 1 if one_blas_thread else threads),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # so that what it starts can be ended with it
-    )
+    with tempfile.TemporaryDirectory(dir=WORK, ignore_cleanup_errors=True) as scratch:
+        process = subprocess.Popen(
+            [str(python), "-m", *arguments],
+            cwd=scratch,
+            env=environment(threads, 1 if one_blas_thread else threads) | {"TMPDIR": scratch},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # so that what it starts can be ended with it
+        )
+        return result_of(process, limit)
+
+
+def result_of(process: subprocess.Popen, limit: float | None) -> tuple[str, str]:
+    """What a process prints, and the reason if it fails; it is ended after the limit."""
     try:
         printed, errors = process.communicate(timeout=limit)
     except BaseException as error:
@@ -47,9 +54,12 @@ def run_module(
 
 
 def environment(threads: int, blas_threads: int) -> dict[str, str]:
-    """This process's variables, with this tree's modules and the numbers of threads."""
+    """This process's variables, with this tree's modules and the numbers of threads.
+
+    Without a kind of processor for OpenBLAS, which would hold some libraries below their best.
+    """
     return (
-        dict(os.environ)
+        {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
         | {"PYTHONPATH": str(ROOT)}
         | dict.fromkeys(THREADS, str(threads))
         | dict.fromkeys(BLAS_THREADS, str(blas_threads))

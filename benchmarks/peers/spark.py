@@ -3,6 +3,8 @@
 The ratings are a cached data frame before the clock runs; factors are collected within it.
 """
 
+import tempfile
+
 SETTINGS = {"cholesky": {}}
 DTYPE = "float32"
 
@@ -26,6 +28,8 @@ def prepare(case, threads):
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("ERROR")
+    # Without it, two dozen iterations overflow the stack: each hangs on to the one before.
+    session.sparkContext.setCheckpointDir(tempfile.mkdtemp())
     Y = case.confidence_minus_one() if case.spec.kind == "implicit" else case.Y
     Y = Y.tocoo()
     table = pd.DataFrame({"user": Y.row, "item": Y.col, "rating": Y.data})
@@ -46,7 +50,6 @@ def fit(data, case, rank, iterations, threads, seed):
         alpha=1.0,
         numUserBlocks=threads,
         numItemBlocks=threads,
-        checkpointInterval=-1,
         seed=seed,
     ).fit(data)
     factors = []
