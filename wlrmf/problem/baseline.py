@@ -60,7 +60,7 @@ class Baseline(Observed):
         return super()._gn_rows(W, X, dW, dX) + self.u[:, None] * shared.astype(self.dtype)
 
     def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
-        stored, u, v = self._residual(W, X), self.u[:, None], self.v[:, None]
+        stored, u, v = super().residual_operator(W, X), self.u[:, None], self.v[:, None]
 
         def forward(x: np.ndarray) -> np.ndarray:
             x = x.reshape(self.shape[1], -1)
@@ -68,7 +68,7 @@ class Baseline(Observed):
 
         def backward(w: np.ndarray) -> np.ndarray:
             w = w.reshape(self.shape[0], -1)
-            return stored.T @ w - v * (X @ (W.T @ (u * w)))
+            return stored.rmatmat(w) - v * (X @ (W.T @ (u * w)))
 
         return LinearOperator(
             self.shape, forward, backward, matmat=forward, rmatmat=backward, dtype=self.dtype

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import LinearOperator, aslinearoperator
+from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks, rows
 from ..kernels import sparse as kernels
@@ -130,14 +130,33 @@ class Observed:
         self._run(lambda lo, hi: kernels.gauss_newton(*arrays, dWW, XdX, lo, hi, out))
         return np.ascontiguousarray(out[:, : W.shape[1]])
 
-    def _residual(self, W: np.ndarray, X: np.ndarray) -> sp.csr_array:
+    def _residual(self, W: np.ndarray, X: np.ndarray) -> np.ndarray:
         out = np.empty_like(self.y)
         W, X = padded(W), padded(X)
         self._run(lambda lo, hi: kernels.residual(*self._arrays, W, X, lo, hi, out))
-        return self._csr(out)
+        return out
+
+    def _product(self, values: np.ndarray, X: np.ndarray) -> np.ndarray:
+        """The sparse matrix of these values times X, of one or two dimensions."""
+        columns = X.reshape(self.shape[1], -1)
+        right = padded(columns.astype(self.dtype, copy=False))
+        out = np.empty((self.shape[0], right.shape[1]), self.dtype)
+        arrays = self.indptr, self.indices, values, right
+        self._run(lambda lo, hi: kernels.product(*arrays, lo, hi, out))
+        return np.ascontiguousarray(out[:, : columns.shape[1]])
 
     def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
-        return aslinearoperator(self._residual(W, X))
+        by_rows, by_columns = self._residual(W, X), self.T._residual(X, W)
+
+        def forward(x: np.ndarray) -> np.ndarray:
+            return self._product(by_rows, x)
+
+        def backward(w: np.ndarray) -> np.ndarray:
+            return self.T._product(by_columns, w)
+
+        return LinearOperator(
+            self.shape, forward, backward, matmat=forward, rmatmat=backward, dtype=self.dtype
+        )
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
         empty = np.empty(0, self.dtype)
