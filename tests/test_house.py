@@ -111,9 +111,6 @@ def test_kernels_stand_alone(path):
     if path.name in ("__init__.py", "_jit.py", "chunks.py", *TILES):
         return
     assert set(imports(path)) <= {"kernels._jit", *(f"kernels.{name[:-3]}" for name in TILES)}
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef):
-            assert node.decorator_list[0].id in ("kernel", "bare", "inlined"), node.name
 
 
 @pytest.mark.parametrize("name", ["rows", "sparse"])

@@ -17,6 +17,9 @@ FASTMATH = {"nsz", "arcp", "contract", "reassoc", "afn"}
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` at its first call: without the GIL, cached on disk where there is a place.
 
+    A kernel allocates nothing and counts no references: numba counts them atomically wherever an
+    array is handed on, which in the row solves costs as much as the arithmetic.
+
     A numba cache entry is renewed when the kernel's own file changes, not when a file it calls
     into does. So a kernel calls jitted helpers of its own file only (a test reads the imports).
     """
@@ -26,20 +29,11 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         return _compiled(function)
 
 
-def bare(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` for kernels to call: it allocates nothing and counts no references.
-
-    Numba counts them atomically wherever an array is handed on, which in the row solves costs as
-    much as the arithmetic.
-    """
-    return _compiled(function, _nrt=False)
-
-
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function`, bare, into those that call it: a call that hands on arrays is slow."""
-    return _compiled(function, _nrt=False, inline="always")
+    """Compile `function` into the kernels that call it: a call that hands on arrays is slow."""
+    return _compiled(function, inline="always")
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    options = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", **options}
-    return numba.njit(**options)(function)
+    options = {"nogil": True, "_nrt": False, "error_model": "numpy", **options}
+    return numba.njit(fastmath=FASTMATH, **options)(function)

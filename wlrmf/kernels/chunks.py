@@ -60,10 +60,21 @@ def run(task: Callable[[int, int], Result], edges: np.ndarray, n_threads: int) -
     The threads live for this call alone: nothing is left behind for a fork to break, and after an
     exception or Ctrl-C each thread ends with the chunk it is in.
     """
+    return run_with(lambda: None, lambda lo, hi, _: task(lo, hi), edges, n_threads)
+
+
+def run_with(
+    room: Callable[[], Any],
+    task: Callable[[int, int, Any], Result],
+    edges: np.ndarray,
+    n_threads: int,
+) -> list[Result]:
+    """``[task(lo, hi, room) for each chunk]``, where each thread has a ``room()`` of its own."""
     spans = [(int(lo), int(hi)) for lo, hi in itertools.pairwise(edges)]
     n_threads = min(n_threads, len(spans))
     if n_threads <= 1:
-        return [task(lo, hi) for lo, hi in spans]
+        own = room()
+        return [task(lo, hi, own) for lo, hi in spans]
 
     results: list[Any] = [None] * len(spans)
     queue = iter(range(len(spans)))
@@ -71,12 +82,13 @@ def run(task: Callable[[int, int], Result], edges: np.ndarray, n_threads: int) -
     cancelled = threading.Event()
 
     def work() -> None:
+        own = room()
         while not cancelled.is_set():
             with turn:
                 k = next(queue, None)
             if k is None:
                 return
-            results[k] = task(*spans[k])
+            results[k] = task(*spans[k], own)
 
     with ThreadPoolExecutor(n_threads, thread_name_prefix="wlrmf") as pool:
         futures = [pool.submit(work) for _ in range(n_threads)]

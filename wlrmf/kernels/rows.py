@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import tiles, vectors
-from ._jit import bare, inlined, kernel
+from ._jit import inlined, kernel
+from .vectors import aligned
 
-TILES = "2e0e87471270"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "534130d80dee"  # digest of the tiles, whose changes must renew the kernels cached here
 BLOCK, BYTES, TALL, WIDE = vectors.BLOCK, vectors.BYTES, vectors.TALL, vectors.WIDE
 PANEL = 1 << 14  # bytes of the entries' rows of X that stay in the first-level cache
 TOGETHER = 1 << 15  # bytes of the Gram matrices that are factored together
@@ -88,31 +89,41 @@ class Short(NamedTuple):
     scale: Any  # sqrt(d/D)
 
 
-@kernel
-def _aligned(rows, width, like):
-    """A matrix of zeros whose rows begin on vector boundaries."""
-    lanes = BYTES // like.itemsize
-    raw = np.zeros(rows * width + lanes, like.dtype)
-    skip = (-raw.ctypes.data) % BYTES // like.itemsize
-    return raw[skip : skip + rows * width].reshape(rows, width)
-
-
-@kernel
-def _together(width, like):
-    """How many systems are worth solving together."""
-    if width * like.itemsize == BYTES:
+def _together(width: int, itemsize: int) -> int:
+    """How many systems are worth solving together: a system a lane if each is one block."""
+    if width * itemsize == BYTES:
         return width
-    return max(1, min(4, TOGETHER // (width * width * like.itemsize)))
+    return max(1, min(4, TOGETHER // (width * width * itemsize)))
 
 
-@kernel
-def _systems(count, width, like):
-    """Room for systems; a system of one block is kept wrapped, outside of G."""
-    G = _aligned(1 if width * like.itemsize == BYTES and count > 1 else count * width, width, like)
-    vectors = _aligned(5, count * width, like)
-    w, D, limit, z, inverse = vectors[0], vectors[1], vectors[2], vectors[3], vectors[4]
-    L, good = _aligned(count * width, BLOCK, like), np.zeros(count, like.dtype)
+def _systems(count: int, width: int, dtype: Any) -> Systems:
+    rows = count * width
+    w, D, limit, z, inverse = np.zeros((5, rows), dtype)
+    G, L, good = aligned(rows, width, dtype), aligned(rows, BLOCK, dtype), np.zeros(count, dtype)
     return Systems(G, w, D, limit, z, inverse, L, good, np.zeros(count, np.int64))
+
+
+def _panel(depth: int, width: int, together: int, dtype: Any) -> Panel:
+    lanes = BYTES // dtype.itemsize
+    diagonals = together if width == lanes else width // lanes
+    C = aligned(diagonals * (lanes // 2 + 1), lanes, dtype)
+    s, t = np.zeros((2, max(depth, width)), dtype)
+    return Panel(C, aligned(depth, width, dtype), aligned(depth, width, dtype), s, t)
+
+
+def room(X: np.ndarray, index: Any) -> tuple[Systems, Panel, Short, Systems]:
+    """What `solve` works in, one for each thread; `index` is the type of the column indices."""
+    width, dtype = X.shape[1], X.dtype
+    together = _together(width, dtype.itemsize)
+    depth = max(32, min(256, PANEL // (width * dtype.itemsize)))
+    place, order = np.zeros(width, index), np.arange(width, dtype=index)
+    root, scale = np.zeros(width, dtype), np.ones(width, dtype)
+    return (
+        _systems(together, width, dtype),
+        _panel(depth, width, together, dtype),
+        Short(aligned(width, width, dtype), place, order, root, scale),
+        _systems(1, width, dtype),
+    )
 
 
 @inlined
@@ -152,7 +163,7 @@ def _eliminate(G, base, a, first, width):
             b += lanes
 
 
-@bare
+@kernel
 def _solve_systems(count, width, systems, tolerance):
     """Solve the first `count` systems G x = w by Cholesky factorization, in place.
 
@@ -267,9 +278,9 @@ def _dual(i, entries, fixed, X, rank, D, base, floor, tolerance, short, panel, s
     for k in range(rank):
         out[i, k] = 0
     for p in range(count):
-        pull, x = systems.w[p] * root[p], X[place[p]]
+        pull, j = systems.w[p] * root[p], place[p]
         for k in range(rank):
-            out[i, k] += pull * x[k]
+            out[i, k] += pull * X[j, k]
     for k in range(rank):
         out[i, k] *= scale[k] * scale[k]
     return 0 if systems.good[0] > 0 else 1
@@ -305,9 +316,13 @@ def _finish(count, rank, width, systems, panel, tolerance, out, failed):
             out[i, k] = systems.w[q * width + k]
 
 
-@bare
-def _solve_rows(entries, fixed, X, rank, lam, reg, start, lo, hi, room, out, failed):
-    """Solve rows lo..hi: the short ones one by one in their dual form, the others together."""
+@kernel
+def solve(entries, fixed, X, rank, lam, reg, start, lo, hi, room, out, failed):
+    """Write the exact minimiser of rows lo..hi to `out`; mark the singular ones in `failed`.
+
+    X is `vectors.padded`, `rank` its columns before that. Short rows are solved one by one in
+    their dual form, the others some together.
+    """
     systems, panel, short, alone = room
     indptr, u = entries.indptr, entries.u
     width, lanes = X.shape[1], _lanes(X)
@@ -343,41 +358,16 @@ def _solve_rows(entries, fixed, X, rank, lam, reg, start, lo, hi, room, out, fai
             waiting = 0
 
 
-@kernel
-def solve(indptr, indices, y, c, u, v, X, rank, lam, reg, start, Wfix, Xfix, lo, hi, out, failed):
-    """Write the exact minimiser of rows lo..hi to `out`; mark the singular ones in `failed`.
-
-    X is `vectors.padded`, `rank` its columns before that.
-    """
-    width, lanes = X.shape[1], BYTES // X.itemsize
-    together = _together(width, X)
-    depth = max(32, min(256, PANEL // (width * X.itemsize)))
-    size, diagonals = max(depth, width), together if width == lanes else width // lanes
-    panel = Panel(
-        _aligned(diagonals * (lanes // 2 + 1), lanes, X),
-        _aligned(depth, width, X),
-        _aligned(depth if c.size + u.size > 0 else 1, width, X),
-        np.zeros(size, X.dtype),
-        np.zeros(size, X.dtype),
-    )
-    place, order = np.zeros(width, indices.dtype), np.arange(width).astype(indices.dtype)
-    root, scale = np.zeros(width, X.dtype), np.ones(width, X.dtype)
-    short = Short(_aligned(width, width, X), place, order, root, scale)
-    room = _systems(together, width, X), panel, short, _systems(1, width, X)
-    entries = Entries(indptr, indices, y, c, u, v)
-    _solve_rows(entries, (Wfix, Xfix), X, rank, lam, reg, start, lo, hi, room, out, failed)
-
-
 @inlined
-def _unpack(triangle, reg, pull, q, width, systems, C):
-    """System q becomes that of a packed lower triangle plus reg I."""
-    rank, lanes, base = pull.size, _lanes(C), q * width
+def _unpack(packed, reg, out, i, q, width, systems, C):
+    """System q becomes that of row i, a packed lower triangle plus reg I."""
+    rank, lanes, base = out.shape[1], _lanes(C), q * width
     G, D, w, e, row = systems.G, systems.D, systems.w, 0, q * (lanes // 2 + 1)
     for a in range(width):
-        D[base + a] = reg if a < rank else 1
-        w[base + a] = pull[a] if a < rank else 0
+        D[base + a] = reg[i] if a < rank else 1
+        w[base + a] = out[i, a] if a < rank else 0
         for b in range(a + 1):
-            value = triangle[e] if a < rank else G.dtype.type(0)
+            value = packed[i, e] if a < rank else G.dtype.type(0)
             e += 1
             if width > lanes:
                 G[base + b, a] = value
@@ -391,25 +381,15 @@ def _unpack(triangle, reg, pull, q, width, systems, C):
 
 
 @kernel
-def solve_packed(packed, reg, out, failed):
-    """Solve one system a row, each Gram matrix packed by rows of its lower triangle.
-
-    `out` holds the right-hand sides and receives the solutions.
-    """
-    rank, lanes = out.shape[1], BYTES // out.itemsize
-    unit = max(lanes, BLOCK)
-    width = -(-rank // unit) * unit
-    together = _together(width, out)
-    systems = _systems(together, width, out)
-    C = _aligned((lanes // 2 + 1) * (together if width == lanes else 1), lanes, out)
-    empty = np.empty((1, 1), out.dtype)
-    panel = Panel(C, empty, empty, reg, reg)
+def _solve_packed(packed, reg, systems, panel, out, failed):
+    rank, width = out.shape[1], systems.G.shape[1]
+    together = systems.row.size
     tolerance = out.dtype.type(max(4 * rank * np.finfo(out.dtype).eps, SINGULAR))
     for first in range(0, out.shape[0], together):
         count = min(together, out.shape[0] - first)
         systems.limit[:] = 0
         for q in range(count):
-            _unpack(packed[first + q], reg[first + q], out[first + q], q, width, systems, C)
+            _unpack(packed, reg, out, first + q, q, width, systems, panel.C)
             systems.row[q] = first + q
         _finish(count, rank, width, systems, panel, tolerance, out, failed)
         for i in range(first, first + count):
@@ -419,3 +399,16 @@ def solve_packed(packed, reg, out, failed):
                 largest = max(largest, packed[i, e])
             if largest == 0:  # without an observed cell nothing is known of a row
                 out[i], failed[i] = 0, False
+
+
+def solve_packed(packed, reg, out, failed):
+    """Solve one system a row, each Gram matrix packed by rows of its lower triangle.
+
+    `out` holds the right-hand sides and receives the solutions.
+    """
+    dtype = out.dtype
+    unit = max(BYTES // dtype.itemsize, BLOCK)
+    width = -(-out.shape[1] // unit) * unit
+    together = _together(width, dtype.itemsize)
+    systems, panel = _systems(together, width, dtype), _panel(1, width, together, dtype)
+    _solve_packed(packed, reg, systems, panel, out, failed)

@@ -18,15 +18,20 @@ from __future__ import annotations
 import numpy as np
 
 from . import gathers, vectors
-from ._jit import bare, inlined, kernel
+from ._jit import inlined, kernel
 
-TILES = "2e0e87471270"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "534130d80dee"  # digest of the tiles, whose changes must renew the kernels cached here
 PANEL = 256  # entries at most
 CACHE = 1 << 15  # bytes of their rows of X, which stay in the first-level cache
 
 BYTES = vectors.BYTES
 _lanes, _dots = vectors.lanes_count(), gathers.dots_tile()
 _combine_four, _combine_one = gathers.combine_tile(4), gathers.combine_tile(1)
+
+
+def _room(like, count):
+    """Vectors for what belongs to the entries of a panel."""
+    return np.empty((count, PANEL), like.dtype)
 
 
 @inlined
@@ -71,7 +76,7 @@ def _pull(i, lo, hi, entries, m, t):
     return total
 
 
-@bare
+@kernel
 def _pass(entries, W, X, lo, hi, m, t, pulls, gradient):
     """The loss; where they have room, the pulls of the entries and dF/dW."""
     indptr, indices, width, depth = entries[0], entries[1], X.shape[1], _depth(X)
@@ -96,31 +101,30 @@ def _pass(entries, W, X, lo, hi, m, t, pulls, gradient):
     return total
 
 
-@kernel
 def loss(indptr, indices, y, c, u, v, W, X, lo, hi):
     """Loss of the stored entries of rows lo..hi, in float64."""
-    m, t, none = np.empty(PANEL, W.dtype), np.empty(PANEL, W.dtype), np.empty((0, 0), W.dtype)
-    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, m, t, m[:0], none)
+    none = np.empty(0, W.dtype)
+    return _pass(
+        (indptr, indices, y, c, u, v), W, X, lo, hi, *_room(W, 2), none, none.reshape(0, 0)
+    )
 
 
-@kernel
 def residual(indptr, indices, y, c, u, v, W, X, lo, hi, out):
     """Write c (y - m) + u v m, minus half the loss's derivative in m, for each entry; the loss.
 
     Without a baseline this is A∘A∘(Y - W'X).
     """
-    m, t, none = np.empty(PANEL, W.dtype), np.empty(PANEL, W.dtype), np.empty((0, 0), W.dtype)
-    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, m, t, out, none)
+    none = np.empty((0, 0), W.dtype)
+    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, *_room(W, 2), out, none)
+
+
+def gradient(indptr, indices, y, c, u, v, W, X, lo, hi, out):
+    """Write dF/dW for rows lo..hi (stored entries only) in the residual's one pass; the loss."""
+    none = np.empty(0, W.dtype)
+    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, *_room(W, 2), none, out)
 
 
 @kernel
-def gradient(indptr, indices, y, c, u, v, W, X, lo, hi, out):
-    """Write dF/dW for rows lo..hi (stored entries only) in the residual's one pass; the loss."""
-    m, t = np.empty(PANEL, W.dtype), np.empty(PANEL, W.dtype)
-    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, m, t, m[:0], out)
-
-
-@bare
 def _add_line(entries, WdW, XdX, lo, hi, m, b, d, q):
     indptr, indices, y, c, u, v = entries
     weighted, based, width = c.size > 0, u.size > 0, XdX.shape[1] // 2
@@ -155,18 +159,16 @@ def _add_line(entries, WdW, XdX, lo, hi, m, b, d, q):
     q[4] += q4
 
 
-@kernel
 def line(indptr, indices, y, c, u, v, WdW, XdX, lo, hi, out):
     """Add to out[0:5] the coefficients of the loss at (W + t dW, X + t dX), a quartic in t.
 
     The prediction is m + t b + t^2 d with b = dw.x + w.dx and d = dw.dx. The factors come as
     `padded(W, dW, W)` and `padded(X, dX)`, so that b is one dot product.
     """
-    m, b, d = np.empty(PANEL, WdW.dtype), np.empty(PANEL, WdW.dtype), np.empty(PANEL, WdW.dtype)
-    _add_line((indptr, indices, y, c, u, v), WdW, XdX, lo, hi, m, b, d, out)
+    _add_line((indptr, indices, y, c, u, v), WdW, XdX, lo, hi, *_room(WdW, 3), out)
 
 
-@bare
+@kernel
 def _gauss_newton(entries, dWW, XdX, lo, hi, b, out):
     indptr, indices, c, u, v = entries
     weighted, based, depth = c.size > 0, u.size > 0, _depth(XdX)
@@ -186,17 +188,15 @@ def _gauss_newton(entries, dWW, XdX, lo, hi, b, out):
             out[i] = 0
 
 
-@kernel
 def gauss_newton(indptr, indices, c, u, v, dWW, XdX, lo, hi, out):
     """Write the row half of J'A^2J d for rows lo..hi: sum over entries of (c - u v) b x.
 
     The factors come as `padded(dW, W)` and `padded(X, dX)`.
     """
-    b = np.empty(PANEL, dWW.dtype)
-    _gauss_newton((indptr, indices, c, u, v), dWW, XdX, lo, hi, b, out)
+    _gauss_newton((indptr, indices, c, u, v), dWW, XdX, lo, hi, *_room(dWW, 1), out)
 
 
-@bare
+@kernel
 def _product(indptr, indices, values, X, lo, hi, t, out):
     depth = _depth(X)
     for i in range(lo, hi):
@@ -211,7 +211,6 @@ def _product(indptr, indices, values, X, lo, hi, t, out):
             out[i] = 0
 
 
-@kernel
 def product(indptr, indices, values, X, lo, hi, out):
     """Write rows lo..hi of the product of a CSR matrix and X."""
-    _product(indptr, indices, values, X, lo, hi, np.empty(PANEL, X.dtype), out)
+    _product(indptr, indices, values, X, lo, hi, *_room(X, 1), out)

@@ -7,6 +7,8 @@ same. Vectors are as wide as this processor's registers; `lanes` is how many num
 
 from __future__ import annotations
 
+from typing import Any
+
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
@@ -216,17 +218,21 @@ def _define(function, write, context, signature):
     builder.ret_void() if result is None else builder.ret(result)
 
 
+def aligned(rows: int, columns: int, dtype: Any) -> np.ndarray:
+    """A matrix of zeros that begins on a cache-line boundary."""
+    itemsize = np.dtype(dtype).itemsize
+    raw = np.zeros(rows * columns + 64 // itemsize, dtype)
+    skip = -raw.ctypes.data % 64 // itemsize
+    return raw[skip : skip + rows * columns].reshape(rows, columns)
+
+
 def padded(*factors: np.ndarray) -> np.ndarray:
     """Factors side by side on cache-line boundaries, the columns of each padded by zeros."""
-    n, itemsize = len(factors[0]), factors[0].itemsize
-    unit = max(BYTES // itemsize, BLOCK)
+    unit = max(BYTES // factors[0].itemsize, BLOCK)
     edges = np.cumsum([0] + [-(-max(factor.shape[1], 1) // unit) * unit for factor in factors])
-    raw = np.empty(n * edges[-1] + 64 // itemsize, factors[0].dtype)
-    skip = -raw.ctypes.data % 64 // itemsize
-    out = raw[skip : skip + n * edges[-1]].reshape(n, edges[-1])
-    for factor, first, end in zip(factors, edges, edges[1:], strict=False):
-        last = first + factor.shape[1]
-        out[:, first:last], out[:, last:end] = factor, 0
+    out = aligned(len(factors[0]), int(edges[-1]), factors[0].dtype)
+    for factor, first in zip(factors, edges, strict=False):
+        out[:, first : first + factor.shape[1]] = factor
     return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -81,8 +81,8 @@ class Observed:
         return float(np.dot(self.c, square) if self.c.size else square.sum())
 
     @property
-    def _arrays(self) -> tuple[np.ndarray, ...]:
-        return self.indptr, self.indices, self.y, self.c, self.u, self.v
+    def _arrays(self) -> rows.Entries:
+        return rows.Entries(self.indptr, self.indices, self.y, self.c, self.u, self.v)
 
     @cached_property
     def _edges(self) -> np.ndarray:
@@ -183,6 +183,11 @@ class Observed:
         failed = np.empty(m, np.bool_)
         if fixed is None:
             fixed = Fixed(np.empty((m, 0), self.dtype), np.empty((n, 0), self.dtype))
-        arguments = (*self._arrays, padded(X), X.shape[1], lam, reg, start, *fixed)
-        self._run(lambda lo, hi: rows.solve(*arguments, lo, hi, W, failed))
+        right, rank, entries = padded(X), X.shape[1], self._arrays
+
+        def task(lo: int, hi: int, room: Any) -> None:
+            rows.solve(entries, fixed, right, rank, lam, reg, start, lo, hi, room, W, failed)
+
+        room = partial(rows.room, right, self.indices.dtype)
+        chunks.run_with(room, task, self._edges, self.n_threads)
         return W, failed
