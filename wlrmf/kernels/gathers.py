@@ -10,6 +10,32 @@ from numba.extending import intrinsic
 from .vectors import BYTES, INDEX, PLAIN, call
 
 
+def prefetch_tile():
+    """Bring rows indices[lo:hi] of X towards the caches, their first `size` columns; hi > lo."""
+
+    def write(code, X, size, indices, lo, hi):
+        def row(e, _):
+            j = indices.integer(e)
+
+            def line(b, _):
+                X.prefetch(j, b)
+                return []
+
+            return code.loop([], INDEX(0), size, line, 512 // code.bits)
+
+        code.loop([], lo, hi, row)
+
+    @intrinsic
+    def tile(typingctx, X, size, indices, lo, hi):
+        n = types.intp
+        return types.void(X, n, indices, n, n), partial(call, write, "prefetch")
+
+    def plain(X, size, indices, lo, hi):
+        pass
+
+    return plain if PLAIN else tile
+
+
 def dots_tile():
     """out[e - lo] = W[i, k:k+size] . X[indices[e], b:b+size] for e in lo..hi, hi > lo.
 

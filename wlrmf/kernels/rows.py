@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import tiles, vectors
+from . import gathers, tiles, vectors
 from ._jit import inlined, kernel
 from .vectors import aligned
 
-TILES = "534130d80dee"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "35c9d5c0495c"  # digest of the tiles, whose changes must renew the kernels cached here
 BLOCK, BYTES, TALL, WIDE = vectors.BLOCK, vectors.BYTES, vectors.TALL, vectors.WIDE
 PANEL = 1 << 14  # bytes of the entries' rows of X that stay in the first-level cache
 TOGETHER = 1 << 15  # bytes of the Gram matrices that are factored together
@@ -39,6 +39,7 @@ _lanes = vectors.lanes_count()
 _diagonal, _diagonal_weighted = tiles.diagonal_tile(False), tiles.diagonal_tile(True)
 _add_wide, _add_narrow = tiles.outer_tile(TALL, WIDE, 1), tiles.outer_tile(16, 1, 1)
 _eliminate_wide, _eliminate_narrow = tiles.outer_tile(TALL, WIDE, -1), tiles.outer_tile(TALL, 1, -1)
+_prefetch = gathers.prefetch_tile()
 _unwrap, _transpose = tiles.unwrap_tile(), tiles.transpose_tile()
 _factor, _solve_columns = tiles.factor_block(), tiles.solve_tile()
 _back_substitute, _solve_lanes = tiles.back_block(), tiles.lanes_block()
@@ -221,6 +222,9 @@ def _primal(i, entries, fixed, X, q, systems, panel):
     fresh = True
     while lo < end:
         hi = min(lo + panel.P.shape[0], end)
+        ahead = min(hi + panel.P.shape[0], indices.size)
+        if width > lanes and ahead > hi:
+            _prefetch(X, width, indices, hi, ahead)
         t, first = y, 0
         if weighted or fixed[0].shape[1] > 0:
             _weigh(i, lo, hi, entries, fixed, panel.s, panel.t)

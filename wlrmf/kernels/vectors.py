@@ -163,6 +163,15 @@ class Array:
         at = self.builder.bitcast(self._at(place), self.code.vector.as_pointer())
         return self.builder.load(at, align=self.bits // 8)
 
+    def prefetch(self, *place):
+        """Bring the cache line of a place into the second-level cache."""
+        byte, flag, module = ir.IntType(8).as_pointer(), ir.IntType(32), self.builder.module
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        name = "llvm.prefetch.p0"
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        at = self.builder.bitcast(self._at(place), byte)
+        self.builder.call(function, [at, flag(0), flag(2), flag(1)])
+
     def splat(self, *place):
         """A vector of one number."""
         return self.code.splat(self.scalar(*place))
