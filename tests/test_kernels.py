@@ -12,7 +12,8 @@ from cases import STRUCTURES, factors, problem
 from naive import best_rows, dense_twin, gauss_newton, gradient, line, loss, residual
 
 from wlrmf.diagnostics import dot_test
-from wlrmf.problem import Fixed
+from wlrmf.problem import Dense, Fixed, Observed, build
+from wlrmf.validation import read_cells
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -248,3 +249,16 @@ def test_tiles_of_processors_with_narrower_vectors(bytes_, without, tmp_path):
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr[-3000:]
+
+
+@pytest.mark.parametrize(("share", "kind"), [(0.2, Observed), (0.6, Dense)])
+def test_few_cells_of_an_array_become_a_list(share, kind):
+    rng = np.random.default_rng(0)
+    Y, seen = rng.standard_normal((40, 30)), rng.random((40, 30)) < share
+    weights = rng.uniform(0.5, 2, Y.shape)
+    given = build(read_cells(np.where(seen, Y, np.nan), weights=weights))
+    assert type(given) is kind
+    W, X = factors(given.shape, 3)
+    close(given.loss(W, X), loss(np.where(seen, Y, 0), seen * weights, W, X), np.float64)
+    masked = build(read_cells(Y, mask=seen))
+    close(masked.loss(W, X), loss(Y, seen.astype(float), W, X), np.float64)

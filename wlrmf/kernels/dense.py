@@ -59,3 +59,16 @@ def line(Y, A2, M, B, D, out):
     out[2] += q2
     out[3] += q3
     out[4] += q4
+
+
+@kernel
+def gather(Y, A2, indices, y, c):
+    """Write the column, value and weight of each cell with a weight, by rows.
+
+    There must be room for one entry too many: each cell is written, and kept if it counts.
+    """
+    e = 0
+    for i in range(Y.shape[0]):
+        for j in range(Y.shape[1]):
+            indices[e], y[e], c[e] = j, Y[i, j], A2[i, j]
+            e += A2[i, j] != 0

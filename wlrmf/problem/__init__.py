@@ -13,12 +13,16 @@ from .protocol import Fixed, Problem
 __all__ = ["Baseline", "Complete", "Dense", "Fixed", "Observed", "Problem", "build"]
 
 
+SPARSE = 1 / 3  # share of seen cells up to which a list of them is smaller, and faster to fit
+
+
 def build(cells: Cells, n_threads: int = 1) -> Problem:
     """Choose the class that the judged cells call for."""
     if cells.indptr is None:
         if cells.A2.size == 0:
             return Complete(cells.Y, cells.A2, n_threads)
-        return Dense(cells.Y, cells.A2, n_threads)
+        dense = Dense(cells.Y, cells.A2, n_threads)
+        return dense.observed() if dense.nnz <= SPARSE * cells.Y.size else dense
     structure = Observed if cells.u.size == 0 else Baseline
     return structure(
         cells.shape, cells.indptr, cells.indices, cells.Y, cells.A2, cells.u, cells.v, n_threads

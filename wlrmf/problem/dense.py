@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ..kernels import chunks
 from ..kernels import dense as kernels
-from ..kernels.rows import solve_packed
+from ..kernels.rows import Entries, room, solve, solve_packed
+from ..kernels.vectors import padded
 from . import least_norm
 from .observed import Observed
 from .protocol import Fixed, Rows
@@ -21,7 +23,10 @@ CHUNK = 1 << 18  # cells below which a chunk does not repay the thread that comp
 GRAM_CHUNK = 1 << 24  # the same for row solves, in products
 GRADIENT_CHUNKS = 16  # each holds its own share of dX
 GRAM_ROWS = 256  # rows whose Gram matrices are one GEMM
-GRAM_CELLS = 1 << 20  # numbers in a block of Khatri-Rao products or of Gram matrices
+GRAM_CELLS = 1 << 20  # numbers in a block of Khatri-Rao products
+# Where a GEMM over all cells, seen or not, beats the tiles of the sparse row solve.
+FEW = 12  # rank
+HOLES = 0.4  # share of seen cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +66,22 @@ class Dense:
     def row_counts(self) -> np.ndarray:
         return self._row_counts
 
+    def observed(self) -> Observed:
+        """The same problem as a list of its cells with a weight."""
+        entries = self._entries(slice(None))
+        weight = entries.c
+        arrays = entries._replace(c=weight[:0] if np.all(weight == 1) else weight)
+        return Observed(self.shape, *arrays, self.n_threads)
+
+    def _entries(self, rows: slice | np.ndarray) -> Entries:
+        """The cells with a weight of some rows."""
+        indptr = np.concatenate(([0], np.cumsum(self.row_counts()[rows])))
+        indices = np.empty(indptr[-1] + 1, np.int32)  # one too many: see `gather`
+        y, c = np.empty((2, indptr[-1] + 1), self.dtype)
+        kernels.gather(self._block(self.Y, rows), self._block(self.A2, rows), indices, y, c)
+        none = np.empty(0, self.dtype)
+        return Entries(indptr, indices[:-1], y[:-1], c[:-1], none, none)
+
     def col_counts(self) -> np.ndarray:
         return self.T.row_counts()
 
@@ -76,9 +97,9 @@ class Dense:
         W, X = (np.broadcast_to(zero, (size, 1)) for size in self.shape)
         return self.loss(W, X)
 
-    def _block(self, matrix: np.ndarray, lo: int, hi: int) -> np.ndarray:
-        """Rows lo..hi, contiguous; the empty matrix of weights stays empty."""
-        return np.ascontiguousarray(matrix[lo:hi]) if matrix.size else np.empty((0, 0), self.dtype)
+    def _block(self, matrix: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
+        """Some rows, contiguous; the empty matrix of weights stays empty."""
+        return np.ascontiguousarray(matrix[rows]) if matrix.size else np.empty((0, 0), self.dtype)
 
     def _spans(self, lo: int, hi: int) -> Iterator[tuple[int, int]]:
         step = max(1, BLOCK // self.shape[1])
@@ -93,7 +114,9 @@ class Dense:
             total = 0.0
             for a, b in self._spans(lo, hi):
                 M = W[a:b] @ X.T
-                total += kernels.loss(self._block(self.Y, a, b), self._block(self.A2, a, b), M)
+                total += kernels.loss(
+                    self._block(self.Y, slice(a, b)), self._block(self.A2, slice(a, b)), M
+                )
             return total
 
         return sum(chunks.run(task, self._edges(), self.n_threads))
@@ -105,7 +128,9 @@ class Dense:
             total, share = 0.0, np.zeros_like(X)
             for a, b in self._spans(lo, hi):
                 M = W[a:b] @ X.T
-                total += kernels.residual(self._block(self.Y, a, b), self._block(self.A2, a, b), M)
+                total += kernels.residual(
+                    self._block(self.Y, slice(a, b)), self._block(self.A2, slice(a, b)), M
+                )
                 np.multiply(M @ X, -2, out=dW[a:b])
                 share += M.T @ W[a:b]
             return total, share
@@ -121,7 +146,7 @@ class Dense:
             q = np.zeros(5)
             for a, b in self._spans(lo, hi):
                 M, B, D = W[a:b] @ X.T, left[a:b] @ right.T, dW[a:b] @ dX.T
-                Y, A2 = self._block(self.Y, a, b), self._block(self.A2, a, b)
+                Y, A2 = self._block(self.Y, slice(a, b)), self._block(self.A2, slice(a, b))
                 kernels.line(Y, A2, M, B, D, q)
             return q
 
@@ -153,17 +178,39 @@ class Dense:
         return aslinearoperator(R)
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
+        """Few products and few holes: all Gram matrices by a GEMM; else entry by entry."""
+        m, rank = self.shape[0], X.shape[1]
+        W, failed = np.empty((m, rank), self.dtype), np.empty(m, np.bool_)
+        counts = self.row_counts()
+        if rank <= FEW and counts.sum() > HOLES * self.Y.size:
+            self._solve_by_products(X, reg, fixed, W, failed)
+            alone = np.flatnonzero((counts < rank) & (counts > 0))  # what their dual form is for
+        else:
+            alone = np.arange(m)
+        self._solve_by_entries(alone, X, reg, fixed, W, failed)
+        for i in np.flatnonzero(failed):
+            seen = np.flatnonzero(self.A2[i])
+            target = self.Y[i, seen]
+            if fixed is not None:
+                target = target - fixed.X[seen] @ fixed.W[i]
+            W[i] = least_norm.from_entries(X[seen], self.A2[i, seen], target, reg[i])
+        return Rows(W, int(failed.sum()))
+
+    def _solve_by_products(
+        self,
+        X: np.ndarray,
+        reg: np.ndarray,
+        fixed: Fixed | None,
+        W: np.ndarray,
+        failed: np.ndarray,
+    ) -> None:
         """The Gram matrices of a block of rows are one GEMM: A2 times X's Khatri-Rao square."""
         m, n = self.shape
-        rank = X.shape[1]
-        left, right = np.tril_indices(rank)
-        height = max(1, min(GRAM_ROWS, GRAM_CELLS // left.size))
+        left, right = np.tril_indices(X.shape[1])
         width = max(1, GRAM_CELLS // left.size)
-        W = np.empty((m, rank), self.dtype)
-        failed = np.empty(m, np.bool_)
         whole = X[:, left] * X[:, right] if n <= width else None
 
-        def solve(rows: slice) -> None:
+        def solve_block(rows: slice) -> None:
             packed = np.zeros((len(W[rows]), left.size), self.dtype)
             for at in range(0, n, width):
                 panel = X[at : at + width]
@@ -174,36 +221,37 @@ class Dense:
             solve_packed(packed, reg[rows], W[rows], failed[rows])
 
         def task(lo: int, hi: int) -> None:
-            for at in range(lo, hi, height):
-                solve(slice(at, min(at + height, hi)))
+            for at in range(lo, hi, GRAM_ROWS):
+                solve_block(slice(at, min(at + GRAM_ROWS, hi)))
 
         edges = chunks.even_edges(np.arange(m + 1) * (n * left.size), GRAM_CHUNK)
         chunks.run(task, edges, self.n_threads)
-        counts = self.row_counts()
-        short = np.flatnonzero((counts < rank) & (counts > 0))
-        failed[short] = False
-        deficient = self._short_rows(short, W, X, reg, fixed) + int(failed.sum())
-        for i in np.flatnonzero(failed):
-            seen = np.flatnonzero(self.A2[i])
-            target = self.Y[i, seen]
-            if fixed is not None:
-                target = target - fixed.X[seen] @ fixed.W[i]
-            W[i] = least_norm.from_entries(X[seen], self.A2[i, seen], target, reg[i])
-        return Rows(W, deficient)
 
-    def _short_rows(
-        self, rows: np.ndarray, W: np.ndarray, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None
-    ) -> int:
-        """Rows with fewer cells than unknowns: their dual systems are small and not singular."""
+    def _solve_by_entries(
+        self,
+        rows: np.ndarray,
+        X: np.ndarray,
+        reg: np.ndarray,
+        fixed: Fixed | None,
+        W: np.ndarray,
+        failed: np.ndarray,
+    ) -> None:
+        """These rows as sparse ones, a block of them at a time."""
         if rows.size == 0:
-            return 0
-        at, columns = np.nonzero(self.A2[rows])
-        indptr = np.concatenate(([0], np.cumsum(np.bincount(at, minlength=rows.size))))
-        y, c = self.Y[rows[at], columns], self.A2[rows[at], columns]
-        none, shape = np.empty(0, self.dtype), (rows.size, self.shape[1])
-        indices = columns.astype(np.int32)
-        few = Observed(shape, indptr.astype(np.int64), indices, y, c, none, none, self.n_threads)
-        if fixed is not None:
-            fixed = Fixed(np.ascontiguousarray(fixed.W[rows]), fixed.X)
-        W[rows], deficient = few.best_rows(X, np.ascontiguousarray(reg[rows]), fixed)
-        return deficient
+            return
+        right, none, counts = padded(X), np.empty(0, self.dtype), self.row_counts()[rows]
+        step, given = max(1, BLOCK // self.shape[1]), fixed or Fixed.none(self.shape, self.dtype)
+
+        def task(lo: int, hi: int, own: Any) -> None:
+            for at in range(lo, hi, step):
+                some = rows[at : min(at + step, hi)]
+                entries = self._entries(some)
+                beside = Fixed(np.ascontiguousarray(given.W[some]), given.X)
+                out, bad = np.empty((len(some), X.shape[1]), self.dtype), np.empty(len(some), bool)
+                span = reg[some], none.reshape(0, 0), 0, len(some)
+                solve(entries, beside, right, X.shape[1], none, *span, own, out, bad)
+                W[some], failed[some] = out, bad
+
+        edges = chunks.even_edges(np.concatenate(([0], np.cumsum(counts + 1))), CHUNK)
+        room_of_thread = partial(room, right, np.dtype(np.int32))
+        chunks.run_with(room_of_thread, task, edges, self.n_threads)

@@ -178,11 +178,9 @@ class Observed:
         start: np.ndarray,
         fixed: Fixed | None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        m, n = self.shape
-        W = np.empty((m, X.shape[1]), self.dtype)
-        failed = np.empty(m, np.bool_)
-        if fixed is None:
-            fixed = Fixed(np.empty((m, 0), self.dtype), np.empty((n, 0), self.dtype))
+        W = np.empty((self.shape[0], X.shape[1]), self.dtype)
+        failed = np.empty(len(W), np.bool_)
+        fixed = fixed or Fixed.none(self.shape, self.dtype)
         right, rank, entries = padded(X), X.shape[1], self._arrays
 
         def task(lo: int, hi: int, room: Any) -> None:

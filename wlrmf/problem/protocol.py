@@ -14,6 +14,11 @@ class Fixed(NamedTuple):
     W: np.ndarray
     X: np.ndarray
 
+    @classmethod
+    def none(cls, shape: tuple[int, int], dtype: np.dtype) -> Fixed:
+        """No columns at all."""
+        return cls(*(np.empty((size, 0), dtype) for size in shape))
+
 
 class Rows(NamedTuple):
     """Answer of `Problem.best_rows`."""
