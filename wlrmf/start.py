@@ -16,7 +16,7 @@ from .validation.errors import describe
 from .validation.options import read_factor, read_int, read_pinned, read_seed
 
 OVERSAMPLING = 8  # columns beyond the rank in the subspace iteration
-ITERATIONS = 5
+ITERATIONS = 2
 LEAST = 1e-3  # least singular value of a start against its largest: a zero factor never moves
 
 
@@ -104,8 +104,8 @@ def _spectral(objective: Objective, pins: Pins, generator: np.random.Generator) 
     Z = problem.residual_operator(left, right)
     V = generator.standard_normal((problem.shape[1], width)).astype(problem.dtype)
     for _ in range(ITERATIONS):
-        U, _ = np.linalg.qr(Z.matmat(V))
-        V, R = np.linalg.qr(Z.rmatmat(U))
+        U, _ = _basis(Z.matmat(V))
+        V, R = _basis(Z.rmatmat(U))
     inner_V, s, inner_Ut = np.linalg.svd(R)  # Z ≈ U R' V'
     root = np.sqrt(np.maximum(s[:rank], LEAST * s[0])).astype(problem.dtype)
     dW, dX = np.zeros_like(left), np.zeros_like(right)
@@ -114,6 +114,22 @@ def _spectral(objective: Objective, pins: Pins, generator: np.random.Generator) 
     # zero is the best multiple where the ridge outweighs the data: then any step will do
     t = problem.dtype.type(objective.best_step(left, right, dW, dX) or 1.0)
     return _begin(objective, left + t * dW, right + t * dX)
+
+
+def _basis(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """V = Q R with orthonormal columns of Q: by Cholesky, several times faster than by QR.
+
+    That loses digits as the condition number grows, so columns near dependence go to QR.
+    """
+    wide = V.astype(np.float64)
+    try:
+        R = np.linalg.cholesky(wide.T @ wide).T
+    except np.linalg.LinAlgError:
+        return np.linalg.qr(V)
+    diagonal = np.diag(R)
+    if diagonal.min() < 1e-3 * diagonal.max():
+        return np.linalg.qr(V)
+    return (V @ np.linalg.inv(R)).astype(V.dtype), R.astype(V.dtype)
 
 
 def _begin(objective: Objective, left: np.ndarray, right: np.ndarray) -> State:

@@ -57,8 +57,8 @@ def even_edges(work: np.ndarray, target: int) -> np.ndarray:
 def run(task: Callable[[int, int], Result], edges: np.ndarray, n_threads: int) -> list[Result]:
     """``[task(lo, hi) for each chunk]``, computed by `n_threads` threads.
 
-    The threads live for this call alone: nothing is left behind for a fork to break, and after an
-    exception or Ctrl-C each thread ends with the chunk it is in.
+    The caller's is one of them; the others live for this call alone: nothing is left behind for a
+    fork to break, and after an exception or Ctrl-C each thread ends with the chunk it is in.
     """
     return run_with(lambda: None, lambda lo, hi, _: task(lo, hi), edges, n_threads)
 
@@ -90,9 +90,10 @@ def run_with(
                 return
             results[k] = task(*spans[k], own)
 
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="wlrmf") as pool:
-        futures = [pool.submit(work) for _ in range(n_threads)]
+    with ThreadPoolExecutor(n_threads - 1, thread_name_prefix="wlrmf") as pool:
+        futures = [pool.submit(work) for _ in range(n_threads - 1)]
         try:
+            work()
             for future in futures:
                 future.result()
         finally:

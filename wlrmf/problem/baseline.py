@@ -32,11 +32,12 @@ class Baseline(Observed):
         # two sums of which the first can be negative: rounding must not make their sum so
         return max(0.0, super().loss(W, X) + float(np.sum(_gram(W, self.u) * _gram(X, self.v))))
 
-    def _loss_row_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray]:
-        loss, dW = super()._loss_row_grad(W, X)
-        shared = _gram(X, self.v)
-        dW += 2 * self.u[:, None] * (W @ shared).astype(self.dtype)
-        return max(0.0, loss + float(np.sum(_gram(W, self.u) * shared))), dW
+    def loss_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        loss, dW, dX = super().loss_grad(W, X)
+        G, H = _gram(W, self.u), _gram(X, self.v)
+        dW += 2 * self.u[:, None] * (W @ H.astype(self.dtype))
+        dX += 2 * self.v[:, None] * (X @ G.astype(self.dtype))
+        return max(0.0, loss + float(np.sum(G * H))), dW, dX
 
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         # Σ u v (m + t b + t² d)² with m = WX', b = dWX' + WdX', d = dWdX': each inner product of

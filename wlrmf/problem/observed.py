@@ -67,7 +67,7 @@ class Observed:
         return np.diff(self.indptr)
 
     def col_counts(self) -> np.ndarray:
-        return np.bincount(self.indices, minlength=self.shape[1]).astype(np.int64)
+        return self.T.row_counts()
 
     def mean(self) -> float:
         weighted = float(np.sum(self.c * self.y if self.c.size else self.y, dtype=np.float64))

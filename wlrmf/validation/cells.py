@@ -255,6 +255,8 @@ def _at(matrix: Any, name: str, Y: Any, rows: np.ndarray) -> np.ndarray | None:
         return None
     if not isinstance(matrix, Csr):
         return matrix[rows, Y.indices]
+    if np.array_equal(matrix.indptr, Y.indptr) and np.array_equal(matrix.indices, Y.indices):
+        return matrix.data
     key = rows * Y.shape[1] + Y.indices
     own = matrix.rows * Y.shape[1] + matrix.indices
     place = np.searchsorted(own, key)
