@@ -262,3 +262,21 @@ def test_few_cells_of_an_array_become_a_list(share, kind):
     close(given.loss(W, X), loss(np.where(seen, Y, 0), seen * weights, W, X), np.float64)
     masked = build(read_cells(Y, mask=seen))
     close(masked.loss(W, X), loss(Y, seen.astype(float), W, X), np.float64)
+
+
+@both_dtypes
+@pytest.mark.parametrize("pinned", [False, True])
+def test_rows_of_the_same_weights(dtype, pinned):
+    """They share a factorization; the others do not notice."""
+    rng = np.random.default_rng(0)
+    kinds = rng.uniform(0.5, 2, (4, 20)) * (rng.random((4, 20)) < 0.7)
+    weights = kinds[np.r_[rng.integers(3, size=60), 3]]
+    Y = rng.standard_normal(weights.shape)
+    given = build(read_cells(Y, weights=weights, dtype=dtype))
+    assert sum(map(len, given._alike)) == 60
+    X = factors((20,), 5, dtype=dtype)[0]
+    reg = np.full(61, 0.3, dtype)
+    fixed = Fixed(*factors(given.shape, 2, seed=4, dtype=dtype)) if pinned else None
+    close(given.best_rows(X, reg, fixed).W, best_rows(*dense_twin(given), X, reg, fixed), dtype, 10)
+    reg = rng.uniform(0.5, 2, 61).astype(dtype)  # alike no more
+    close(given.best_rows(X, reg, fixed).W, best_rows(*dense_twin(given), X, reg, fixed), dtype, 10)

@@ -8,11 +8,12 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from scipy.linalg import cho_solve
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ..kernels import chunks
 from ..kernels import dense as kernels
-from ..kernels.rows import Entries, room, solve, solve_packed
+from ..kernels.rows import SINGULAR, Entries, room, solve, solve_packed
 from ..kernels.vectors import padded
 from . import least_norm
 from .observed import Observed
@@ -22,6 +23,7 @@ BLOCK = 1 << 16  # cells of a temporary, so that it stays in cache between the G
 CHUNK = 1 << 18  # cells below which a chunk does not repay the thread that computes it
 GRAM_CHUNK = 1 << 24  # the same for row solves, in products
 GRADIENT_CHUNKS = 16  # each holds its own share of dX
+ALIKE = 8  # rows of the same weights that repay their being found
 GRAM_ROWS = 256  # rows whose Gram matrices are one GEMM
 GRAM_CELLS = 1 << 20  # numbers in a block of Khatri-Rao products
 # Where a GEMM over all cells, seen or not, beats the tiles of the sparse row solve.
@@ -178,16 +180,18 @@ class Dense:
         return aslinearoperator(R)
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
-        """Few products and few holes: all Gram matrices by a GEMM; else entry by entry."""
+        """Rows of the same weights share a factorization; few products of columns are a GEMM."""
         m, rank = self.shape[0], X.shape[1]
         W, failed = np.empty((m, rank), self.dtype), np.empty(m, np.bool_)
-        counts = self.row_counts()
-        if rank <= FEW and counts.sum() > HOLES * self.Y.size:
+        counts, alone = self.row_counts(), np.ones(m, np.bool_)
+        for rows in self._alike:
+            if counts[rows[0]] >= rank and np.ptp(reg[rows]) == 0:
+                self._solve_alike(rows, X, reg, fixed, W, failed)
+                alone[rows] = False
+        if rank <= FEW and alone.all() and counts.sum() > HOLES * self.Y.size:
             self._solve_by_products(X, reg, fixed, W, failed)
-            alone = np.flatnonzero((counts < rank) & (counts > 0))  # what their dual form is for
-        else:
-            alone = np.arange(m)
-        self._solve_by_entries(alone, X, reg, fixed, W, failed)
+            alone = (counts < rank) & (counts > 0)  # what their dual form is for
+        self._solve_by_entries(np.flatnonzero(alone), X, reg, fixed, W, failed)
         for i in np.flatnonzero(failed):
             seen = np.flatnonzero(self.A2[i])
             target = self.Y[i, seen]
@@ -195,6 +199,42 @@ class Dense:
                 target = target - fixed.X[seen] @ fixed.W[i]
             W[i] = least_norm.from_entries(X[seen], self.A2[i, seen], target, reg[i])
         return Rows(W, int(failed.sum()))
+
+    @cached_property
+    def _alike(self) -> list[np.ndarray]:
+        """The rows of each weight vector that at least ALIKE rows have, if most rows have one."""
+        sums = self.A2.sum(axis=1, dtype=np.float64)
+        if np.unique(sums).size * ALIKE > sums.size:
+            return []
+        found: dict[bytes, list[int]] = {}
+        for i, row in enumerate(self.A2):
+            found.setdefault(row.tobytes(), []).append(i)
+        return [np.array(rows) for rows in found.values() if len(rows) >= ALIKE]
+
+    def _solve_alike(
+        self,
+        rows: np.ndarray,
+        X: np.ndarray,
+        reg: np.ndarray,
+        fixed: Fixed | None,
+        W: np.ndarray,
+        failed: np.ndarray,
+    ) -> None:
+        """Rows of the same weights and ridge: one factorization in float64, many right sides."""
+        seen = np.flatnonzero(self.A2[rows[0]])
+        x, a = X[seen].astype(np.float64), self.A2[rows[0], seen].astype(np.float64)
+        weighted = x * a[:, None]
+        G = weighted.T @ x + float(reg[rows[0]]) * np.eye(X.shape[1])
+        target = self.Y[np.ix_(rows, seen)]
+        if fixed is not None:
+            target = target - fixed.W[rows] @ fixed.X[seen].T
+        try:
+            factor = np.linalg.cholesky(G)
+        except np.linalg.LinAlgError:
+            failed[rows] = True
+            return
+        failed[rows] = bool(np.any(np.diag(factor) ** 2 <= SINGULAR * np.diag(G)))
+        W[rows] = cho_solve((factor, True), (target @ weighted).T).T
 
     def _solve_by_products(
         self,
