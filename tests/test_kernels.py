@@ -280,3 +280,17 @@ def test_rows_of_the_same_weights(dtype, pinned):
     close(given.best_rows(X, reg, fixed).W, best_rows(*dense_twin(given), X, reg, fixed), dtype, 10)
     reg = rng.uniform(0.5, 2, 61).astype(dtype)  # alike no more
     close(given.best_rows(X, reg, fixed).W, best_rows(*dense_twin(given), X, reg, fixed), dtype, 10)
+
+
+@pytest.mark.parametrize("structure", ["observed", "weighted", "rank-one"])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_transpose_is_scipys(structure, n_threads):
+    given = problem(structure, n_threads, m=900, n=400)
+    assert len(given._edges) > 2
+    for values, turned in ((given.y, given.T.y), (given.c, given.T.c)):
+        if values.size:
+            wanted = given._csr(values).tocsc()
+            np.testing.assert_array_equal(given.T.indptr, wanted.indptr)
+            np.testing.assert_array_equal(given.T.indices, wanted.indices)
+            np.testing.assert_array_equal(turned, wanted.data)
+    assert given.T.T is given

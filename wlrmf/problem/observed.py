@@ -10,13 +10,14 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
-from ..kernels import chunks, rows
+from ..kernels import chunks, rows, transpose
 from ..kernels import sparse as kernels
 from ..kernels.vectors import padded
 from . import least_norm
 from .protocol import Fixed, Rows
 
 CHUNK = 1 << 14  # stored entries below which a chunk is not worth its overhead
+TRANSPOSED = 8  # chunks of a transpose at most: each has a count of every column
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +46,26 @@ class Observed:
 
     @cached_property
     def T(self) -> Observed:
-        y = self._csr(self.y).tocsc()
-        c = self._csr(self.c).tocsc().data if self.c.size else self.c
-        twin = type(self)(
-            (self.shape[1], self.shape[0]),
-            y.indptr.astype(np.int64),
-            y.indices.astype(self.indices.dtype, copy=False),
-            y.data,
-            c,
-            self.v,
-            self.u,
-            self.n_threads,
-        )
+        m, n = self.shape
+        edges = chunks.even_edges(self.indptr, max(CHUNK, self.nnz // TRANSPOSED))
+        numbers = np.arange(len(edges))
+        counts = np.zeros((len(edges), n), np.int64)  # row k: of the chunks before k
+        own = np.empty(self.nnz, np.int32 if m <= np.iinfo(np.int32).max else np.int64)
+        y, c = np.empty_like(self.y), np.empty_like(self.c)
+
+        def count(k: int, _: int) -> None:
+            lo, hi = self.indptr[edges[k]], self.indptr[edges[k + 1]]
+            transpose.count(self.indices, lo, hi, counts[k + 1])
+
+        def scatter(k: int, _: int) -> None:
+            entries = self.indptr, self.indices, self.y, self.c
+            transpose.scatter(*entries, edges[k], edges[k + 1], place[k], own, y, c)
+
+        chunks.run(count, numbers, self.n_threads)
+        indptr = np.concatenate(([0], np.cumsum(counts.sum(axis=0))))
+        place = indptr[:-1] + np.cumsum(counts, axis=0)
+        chunks.run(scatter, numbers, self.n_threads)
+        twin = type(self)((n, m), indptr, own, y, c, self.v, self.u, self.n_threads)
         twin.__dict__["T"] = self
         return twin
 
