@@ -119,7 +119,7 @@ def groups(lines: list[dict]) -> list[Group]:
     ladders = defaultdict(lambda: defaultdict(list))
     best = defaultdict(lambda: float("inf"))
     for line in lines:
-        if line["status"] == "ok":
+        if line["status"] == "ok" and line["objective"] is not None:
             best[line["case"], line["rank"]] = min(
                 best[line["case"], line["rank"]], line["objective"]
             )

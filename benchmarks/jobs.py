@@ -74,7 +74,7 @@ def jobs(plan: Plan, library: str, case: str) -> Iterator[dict]:
     """What identifies each measurement. Ranks beyond a case's own limit become that limit."""
     ranks = sorted({min(rank, SPECS[case].most_rank) for rank in plan.ranks})
     for rank in ranks:
-        for setting in adapter(library).SETTINGS:
+        for setting in settings(adapter(library), SPECS[case]):
             for seed in range(plan.repeats):
                 yield {
                     "case": case,
@@ -83,6 +83,11 @@ def jobs(plan: Plan, library: str, case: str) -> Iterator[dict]:
                     "setting": setting,
                     "seed": seed,
                 }
+
+
+def settings(peer, spec) -> list[str]:
+    """Those of a library's settings that serve the case."""
+    return peer.settings(spec) if hasattr(peer, "settings") else list(peer.SETTINGS)
 
 
 def perform(plan: Plan, job: dict) -> None:

@@ -120,7 +120,9 @@ def numbers(group: Group) -> str:
             f"**{name}**" if name.startswith("wlrmf") else name,
             short(middle(c.sweep for c in curves)),
             short(to_gap),
-            f"{middle(max(c.gap.min(), 0) for c in curves):.1e}",
+            "–"
+            if np.isnan(curves[0].gap).all()
+            else f"{middle(max(c.gap.min(), 0) for c in curves):.1e}",
             short(to_error),
             "–" if math.isnan(level) else f"{middle(np.min(c.error) for c in curves):.4f}",
             f"{max(c.memory for c in curves) / 2**30:.2f} GiB",

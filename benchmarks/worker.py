@@ -44,7 +44,8 @@ def measure(peer, case, job, limit):
     used, last = 0.0, None
     for iterations in LADDER:
         seconds, (W, X) = timed_fit(peer, data, case, iterations, *arguments)
-        value = objective(case, W, X)
+        # with levels beside the factors it is another model, and another objective
+        value = objective(case, W, X) if W.shape[1] == job["rank"] else None
         yield {
             "status": "ok",
             "iterations": iterations,
@@ -57,7 +58,7 @@ def measure(peer, case, job, limit):
             "version": package_version(job["library"]),
         }
         used += seconds
-        settled = last is not None and abs(last - value) <= SETTLED * abs(last)
+        settled = None not in (last, value) and abs(last - value) <= SETTLED * abs(last)
         if used + seconds > limit or (settled and iterations >= FEWEST):
             return
         last = value

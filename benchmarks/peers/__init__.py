@@ -6,10 +6,13 @@
     What it computes in.
 `cannot(spec)`
     Why it cannot do a case, or "".
+`settings(spec)`, if they do not all serve all cases
+    The names of those that serve this one.
 `prepare(case, threads)`
     What its users would make of their data once: the clock does not run.
 `fit(data, case, rank, iterations, threads, seed, **setting)`
-    A fit from scratch, timed: (W, X) of shapes (m, rank) and (n, rank).
+    A fit from scratch, timed: (W, X) of shapes (m, rank) and (n, rank), or wider where levels of
+    rows and columns are fitted too; that is another objective, so only the error counts.
 
 The library itself is imported inside the functions: the files are also read where it is not there.
 """

@@ -5,15 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from ..kernels import chunks
 from . import least_norm
 from .observed import Observed
 from .protocol import Fixed, Rows
 
-
-def _gram(W: np.ndarray, weight: np.ndarray, V: np.ndarray | None = None) -> np.ndarray:
-    """W' diag(weight) V in float64."""
-    W = W.astype(np.float64)
-    return (W * weight[:, None]).T @ (W if V is None else V.astype(np.float64))
+GRAM_ROWS = 512  # rows of a Gram matrix's share, which stay in the cache
 
 
 class Baseline(Observed):
@@ -23,6 +20,17 @@ class Baseline(Observed):
     cells differ by (Hu, Koren & Volinsky 2008, doi:10.1109/ICDM.2008.22, section 4).
     """
 
+    def _gram(self, W: np.ndarray, weight: np.ndarray, V: np.ndarray | None = None) -> np.ndarray:
+        """W' diag(weight) V, or with W again, in float64."""
+
+        def task(lo: int, hi: int) -> np.ndarray:
+            part = W[lo:hi].astype(np.float64)
+            other = part if V is None else V[lo:hi].astype(np.float64)
+            return (part * weight[lo:hi, None]).T @ other
+
+        edges = chunks.even_edges(np.arange(len(W) + 1), GRAM_ROWS)
+        return np.sum(chunks.run(task, edges, self.n_threads), axis=0)
+
     def total_weight(self) -> float:
         everywhere = float(self.u.sum(dtype=np.float64)) * float(self.v.sum(dtype=np.float64))
         replaced = self._csr(np.ones_like(self.y)) @ self.v.astype(np.float64)
@@ -30,11 +38,13 @@ class Baseline(Observed):
 
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
         # two sums of which the first can be negative: rounding must not make their sum so
-        return max(0.0, super().loss(W, X) + float(np.sum(_gram(W, self.u) * _gram(X, self.v))))
+        return max(
+            0.0, super().loss(W, X) + float(np.sum(self._gram(W, self.u) * self._gram(X, self.v)))
+        )
 
     def loss_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         loss, dW, dX = super().loss_grad(W, X)
-        G, H = _gram(W, self.u), _gram(X, self.v)
+        G, H = self._gram(W, self.u), self._gram(X, self.v)
         dW += 2 * self.u[:, None] * (W @ H.astype(self.dtype))
         dX += 2 * self.v[:, None] * (X @ G.astype(self.dtype))
         return max(0.0, loss + float(np.sum(G * H))), dW, dX
@@ -42,7 +52,7 @@ class Baseline(Observed):
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         # Σ u v (m + t b + t² d)² with m = WX', b = dWX' + WdX', d = dWdX': each inner product of
         # two predictions is the elementwise product of two Gram matrices.
-        G, H = _gram(np.hstack([W, dW]), self.u), _gram(np.hstack([X, dX]), self.v)
+        G, H = self._gram(np.hstack([W, dW]), self.u), self._gram(np.hstack([X, dX]), self.v)
         k = W.shape[1]
 
         def inner(w1: int, x1: int, w2: int, x2: int) -> float:
@@ -57,7 +67,7 @@ class Baseline(Observed):
         return super().line(W, X, dW, dX) + np.array([mm, 2 * mb, bb + 2 * md, 2 * bd, dd])
 
     def _gn_rows(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
-        shared = dW @ _gram(X, self.v) + W @ _gram(dX, self.v, X)
+        shared = dW @ self._gram(X, self.v) + W @ self._gram(dX, self.v, X)
         return super()._gn_rows(W, X, dW, dX) + self.u[:, None] * shared.astype(self.dtype)
 
     def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
@@ -77,13 +87,13 @@ class Baseline(Observed):
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
         """Rotate X so that the Gram matrix all rows share is diagonal; one kernel then serves."""
-        lam, Q = np.linalg.eigh(_gram(X, self.v))
+        lam, Q = np.linalg.eigh(self._gram(X, self.v))
         lam = np.maximum(lam, 0)
         rotated = np.ascontiguousarray(X @ Q, self.dtype)
         start = np.empty((0, 0), self.dtype)
         if fixed is not None:
             # the baseline pulls the fixed columns' prediction to 0 as well
-            shared = fixed.W @ _gram(fixed.X, self.v, rotated)
+            shared = fixed.W @ self._gram(fixed.X, self.v, rotated)
             start = np.ascontiguousarray(-self.u[:, None] * shared, self.dtype)
         W, failed = self._solve(rotated, lam.astype(self.dtype), reg, start, fixed)
         for i in np.flatnonzero(failed):
