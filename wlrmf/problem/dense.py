@@ -174,7 +174,8 @@ class Dense:
         return rows, sum(shares[1:], start=shares[0])
 
     def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
-        R = self.Y - W @ X.T
+        R = W @ X.T
+        np.subtract(self.Y, R, out=R)
         if self.A2.size:
             R *= self.A2
         return aslinearoperator(R)

@@ -168,7 +168,7 @@ def _dense_cells(Y: np.ndarray, mask: Any, weights: Any, dtype: np.dtype) -> Cel
         if (A2 == 1).all():
             A2 = None
         else:
-            out[A2 == 0] = 0
+            np.copyto(out, 0, where=A2 == 0)
     weight = np.empty((0, 0), dtype) if A2 is None else np.ascontiguousarray(A2, dtype)
     return Cells(Y.shape, out, weight, None, empty, empty, empty)
 
@@ -202,6 +202,8 @@ def _combine(mask: Any, weights: Any, dtype: np.dtype) -> Any:
     """A∘A = mask² · weights, in float64 until the end so that no product is lost."""
     if mask is None and weights is None:
         return None
+    if mask is None and weights.dtype == dtype:
+        return weights.copy()
     with np.errstate(over="ignore", under="ignore"):
         A2 = np.ones(()) if mask is None else np.square(mask, dtype=np.float64)
         if weights is not None:

@@ -1,0 +1,89 @@
+"""Seconds a sweep and peak of memory against the number of ratings.
+
+    python -m benchmarks.scaling [--cases ratings_1m,ratings_10m,ratings_25m,ratings_100m]
+
+The default solver, float32, each size in its own process. A sweep is the slope between fits of two
+and of four iterations, so it has the gradient and the line search, too. Memory is the peak of the
+process less what it held before the fit, data included; beside it what the fit should need: two
+copies of the ratings (8 bytes each, and 4 for a weight) and fifteen factors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+import wlrmf
+
+from .cases import SPECS
+from .machine import peak_memory
+
+FACTORS = 15  # W, X: state, sweep, direction, gradient, best so far, padded copies
+
+
+def measure(name: str, rank: int, threads: int) -> dict:
+    """Ratings, seconds a sweep, bytes."""
+    case = SPECS[name].load()
+    held = peak_memory()
+    seconds = []
+    for iterations in (2, 4):
+        begin = time.perf_counter()
+        wlrmf.fit(
+            case.Y,
+            rank=rank,
+            reg=case.ridges(),
+            stop=wlrmf.Stop(gtol=0, ftol=0, max_iter=iterations),
+            n_threads=threads,
+        )
+        seconds.append(time.perf_counter() - begin)
+    return {
+        "ratings": case.Y.nnz,
+        "sweep": (seconds[1] - seconds[0]) / 2,
+        "fit": seconds[1],
+        "memory": peak_memory() - held,
+        "needed": 16 * case.Y.nnz + FACTORS * 4 * rank * sum(case.Y.shape),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Seconds and memory against the size.")
+    parser.add_argument("--cases", default="ratings_1m,ratings_10m,ratings_25m,ratings_100m")
+    parser.add_argument("--rank", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.one, arguments.rank, arguments.threads)))
+        return
+    print("   ratings  s a sweep  s of 4 sweeps  GiB of the fit  GiB expected")
+    found = []
+    for name in arguments.cases.split(","):
+        options = [
+            "--one",
+            name,
+            "--rank",
+            str(arguments.rank),
+            "--threads",
+            str(arguments.threads),
+        ]
+        command = [sys.executable, "-m", "benchmarks.scaling", *options]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        found.append(json.loads(run.stdout))
+        row = found[-1]
+        print(
+            f"{row['ratings']:10d}  {row['sweep']:9.3f}  {row['fit']:13.2f}"
+            f"  {row['memory'] / 2**30:14.2f}  {row['needed'] / 2**30:12.2f}",
+            flush=True,
+        )
+    if len(found) > 1:
+        logs = [[np.log(row[key]) for row in found] for key in ("ratings", "sweep")]
+        print(f"exponent of the seconds a sweep: {np.polyfit(*logs, 1)[0]:.3f}")
+
+
+if __name__ == "__main__":
+    main()
