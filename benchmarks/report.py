@@ -86,7 +86,7 @@ def versions(lines: list[dict]) -> list[str]:
 
 
 def summary(found: list[Group]) -> list[str]:
-    """A row a library and setting, a column a case and rank."""
+    """Two tables for each kind of case."""
     return [
         "## Seconds a sweep",
         overview(found, lambda curve: curve.sweep),
@@ -96,13 +96,21 @@ def summary(found: list[Group]) -> list[str]:
 
 
 def overview(found: list[Group], number: Callable[[Curve], float]) -> str:
-    named = [group.by_name() for group in found]
-    names = sorted({name for curves in named for name in curves}, key=ours_first)
-    rows = [
-        [name, *(short(middle(map(number, curves.get(name, [])))) for curves in named)]
-        for name in names
-    ]
-    return table(["library", *(f"{group.case} {group.rank}" for group in found)], rows)
+    """A row a case and rank, a column a library and setting that any of its kind has."""
+    tables = []
+    for kind in dict.fromkeys(SPECS[group.case].kind for group in found):
+        own = [group for group in found if SPECS[group.case].kind == kind]
+        names = {name for group in own for name in group.by_name()}
+        names = sorted(names, key=ours_first)
+        rows = [
+            [
+                f"{group.case}, rank {group.rank}",
+                *(short(middle(map(number, group.by_name().get(name, [])))) for name in names),
+            ]
+            for group in own
+        ]
+        tables.append(table([kind, *names], rows))
+    return "\n\n".join(tables)
 
 
 def ours_first(name: str) -> tuple[bool, str]:
