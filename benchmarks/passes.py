@@ -1,13 +1,12 @@
-"""Speed of the gradient and of the line search's quartic against what binds them on this machine.
+"""Speed of the gradient and of the line search's quartic beside what they are made of.
 
     python -m benchmarks.passes [--ratings 930000] [--ranks 8 16 64 128]
 
 One thread, float32. A gradient is two passes over the ratings, one a factor; each pass reads the
 ratings (8 bytes each) and gathers a row of the other factor for each, and makes 4 x rank
 operations a rating; the line search is one pass with rows twice as long and 8 x rank operations.
-A pass can be no faster than the operations at the rate of a matrix product, nor than the gathers
-at the rate at which NumPy takes the same rows into a small buffer. `share` is the larger of the
-two bounds over the seconds needed.
+Beside the seconds: what the operations alone would take at the rate of a matrix product, and what
+NumPy takes to gather the same rows into a small buffer; and the rate of the gathers.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     peak = product_rate(np.float32)
     print(f"matrix product {peak:.0f} GFLOP/s")
-    print("rank  pass      seconds  operations' bound  gathers' bound  share")
+    print("rank  pass      seconds  operations  NumPy's gathers  GB/s gathered")
     problem = build(read_cells(ratings(SHAPE, arguments.ratings), dtype=np.float32))
     sides = problem, problem.T
     for rank in arguments.ranks:
@@ -63,10 +62,10 @@ def main() -> None:
             ("gradient", least_seconds(lambda W=W, X=X: problem.loss_grad(W, X)), sum(gathers)),
             ("line", least_seconds(lambda W=W, X=X: problem.line(W, X, W, X)), twice),
         ):
-            share = max(operations, gather) / seconds
+            rate = 2 * problem.nnz * (4 * rank + 4) / seconds / 1e9
             print(
-                f"{rank:4d}  {name:8s}  {seconds:7.4f}  {operations:17.4f}  {gather:14.4f}"
-                f"  {share:5.0%}"
+                f"{rank:4d}  {name:8s}  {seconds:7.4f}  {operations:10.4f}  {gather:15.4f}"
+                f"  {rate:13.0f}"
             )
 
 

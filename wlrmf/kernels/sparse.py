@@ -24,8 +24,10 @@ TILES = "35c9d5c0495c"  # digest of the tiles, whose changes must renew the kern
 PANEL = 256  # entries at most
 CACHE = 1 << 15  # bytes of their rows of X, which stay in the first-level cache
 
+FAR = 1 << 25  # bytes of a factor that no cache holds; for lesser ones fetching ahead costs time
 BYTES = vectors.BYTES
 _lanes, _dots = vectors.lanes_count(), gathers.dots_tile()
+_prefetch = gathers.prefetch_tile()
 _combine_four, _combine_one = gathers.combine_tile(4), gathers.combine_tile(1)
 
 
@@ -39,6 +41,14 @@ def _depth(X):
     """Entries of a panel, a multiple of a vector's lanes."""
     fitting = CACHE // (X.shape[1] * BYTES // _lanes(X))
     return max(32, min(PANEL, fitting // 32 * 32))
+
+
+@inlined
+def _fetch(X, indices, lo, depth):
+    """Have the rows of the next panel on their way, if they come from memory."""
+    hi = min(lo + depth, indices.size)
+    if hi > lo and X.size * (BYTES // _lanes(X)) > FAR:
+        _prefetch(X, X.shape[1], indices, lo, hi)
 
 
 @inlined
@@ -85,6 +95,7 @@ def _pass(entries, W, X, lo, hi, m, t, pulls, gradient):
         at, end, fresh, row = indptr[i], indptr[i + 1], True, 0.0
         while at < end:
             stop = min(at + depth, end)
+            _fetch(X, indices, stop, depth)
             _dots(m, W, i, 0, X, 0, width, indices, at, stop)
             row += _pull(i, at, stop, entries, m, t)
             if pulls.size > 0:
@@ -133,6 +144,7 @@ def _add_line(entries, WdW, XdX, lo, hi, m, b, d, q):
     for i in range(lo, hi):
         for at in range(indptr[i], indptr[i + 1], depth):
             stop = min(at + depth, indptr[i + 1])
+            _fetch(XdX, indices, stop, depth)
             _dots(m, WdW, i, 0, XdX, 0, width, indices, at, stop)
             _dots(d, WdW, i, width, XdX, width, width, indices, at, stop)
             _dots(b, WdW, i, width, XdX, 0, 2 * width, indices, at, stop)
