@@ -12,6 +12,8 @@ from . import pictures
 from .cases import SPECS
 from .curves import NEAR, NEAR_ERROR, Curve, Group, groups, last_runs, middle, read
 
+MOST_DRAWN = 3  # ranks side by side in a picture
+
 TEXT = """# Time to quality
 
 Made by `python -m benchmarks` from the `*.jsonl` beside it. What was measured and how, what each
@@ -36,7 +38,8 @@ def write(results: Path) -> Path:
     parts += summary(found)
     for case in dict.fromkeys(group.case for group in found):
         own = [group for group in found if group.case == case]
-        picture = pictures.draw(case, own, results)
+        shown = own if len(own) <= MOST_DRAWN else [own[0], own[len(own) // 2], own[-1]]
+        picture = pictures.draw(case, shown, results)
         parts += [f"## {case}", describe(case), f"![{case}]({picture.name})"]
         for group in own:
             parts += [f"### {case}, rank {group.rank}, {threads(group)}", numbers(group)]
