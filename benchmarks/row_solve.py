@@ -1,17 +1,19 @@
 """Speed of the exact row solves against the matrix product of the same machine and run.
 
     python -m benchmarks.row_solve [--ratings 930000] [--ranks 16 64 128]
+    python -m benchmarks.row_solve --shape 70000 10700 --ratings 9700000 --ranks 64 --threads 1 2
 
-One thread. A sweep solves all rows of W and all rows of X once. The ratings are made
-(`generate.ratings`). Useful operations are those of the lower triangle, ratings x rank x
-(rank + 1), and of the Cholesky factors, rows x rank^3 / 3; the peak is that of a product of two
-square matrices.
-An OPENBLAS_CORETYPE of the environment is ignored: the peak is this machine's best.
+One thread, unless more are asked for; the product always has one. A sweep solves all rows of W and
+all rows of X once. The ratings are made (`generate.ratings`). Useful operations are those of the
+lower triangle, ratings x rank x (rank + 1), and of the Cholesky factors, rows x rank^3 / 3; the
+peak is that of a product of two square matrices. An OPENBLAS_CORETYPE of the environment is
+ignored: the peak is this machine's best.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 
 os.environ.pop("OPENBLAS_CORETYPE", None)  # read when NumPy is imported
@@ -43,20 +45,22 @@ def sweep_seconds(problem: Problem, rank: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed of the exact row solves.")
+    parser.add_argument("--shape", type=int, nargs=2, default=SHAPE)
     parser.add_argument("--ratings", type=int, default=930_000)
     parser.add_argument("--ranks", type=int, nargs="+", default=[10, 16, 32, 50, 64, 100, 128])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     arguments = parser.parse_args()
-    data = ratings(SHAPE, arguments.ratings)
+    data = ratings(tuple(arguments.shape), arguments.ratings)
     for dtype in (np.float32, np.float64):
         peak = product_rate(dtype)
         print(f"{np.dtype(dtype)}: matrix product {peak:.0f} GFLOP/s")
-        print("rank  seconds a sweep  GFLOP/s  of the product")
-        problem = build(read_cells(data, dtype=dtype))
-        for rank in arguments.ranks:
+        print("threads  rank  seconds a sweep  GFLOP/s  of the product")
+        for threads, rank in itertools.product(arguments.threads, arguments.ranks):
+            problem = build(read_cells(data, dtype=dtype), threads)
             seconds = sweep_seconds(problem, rank)
-            useful = 2 * data.nnz * rank * (rank + 1) + sum(SHAPE) * rank**3 / 3
+            useful = 2 * data.nnz * rank * (rank + 1) + sum(data.shape) * rank**3 / 3
             rate = useful / seconds / 1e9
-            print(f"{rank:4d}  {seconds:15.4f}  {rate:7.1f}  {rate / peak:14.0%}")
+            print(f"{threads:7d}  {rank:4d}  {seconds:15.4f}  {rate:7.1f}  {rate / peak:14.0%}")
 
 
 if __name__ == "__main__":
