@@ -39,8 +39,8 @@ class Complete(Dense):
         b = np.empty((self.shape[0], len(s)))
 
         def task(lo: int, hi: int) -> None:
-            for at, end in self._spans(lo, hi):
-                np.matmul(self.Y[at:end].astype(np.float64), U, out=b[at:end])
+            for some in self._spans(lo, hi):
+                np.matmul(self.Y[some].astype(np.float64), U, out=b[some])
 
         chunks.run(task, self._edges(), self.n_threads)
         if fixed is not None:

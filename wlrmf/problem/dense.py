@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve
@@ -29,6 +29,16 @@ GRAM_CELLS = 1 << 20  # numbers in a block of Khatri-Rao products
 # Where a GEMM over all cells, seen or not, beats the tiles of the sparse row solve.
 FEW = 12  # rank
 HOLES = 0.4  # share of seen cells
+
+
+class _Task(NamedTuple):
+    """What the row solves are given, and where their answers go."""
+
+    X: np.ndarray
+    reg: np.ndarray
+    fixed: Fixed | None
+    W: np.ndarray
+    failed: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +113,9 @@ class Dense:
         """Some rows, contiguous; the empty matrix of weights stays empty."""
         return np.ascontiguousarray(matrix[rows]) if matrix.size else np.empty((0, 0), self.dtype)
 
-    def _spans(self, lo: int, hi: int) -> Iterator[tuple[int, int]]:
+    def _spans(self, lo: int, hi: int) -> Iterator[slice]:
         step = max(1, BLOCK // self.shape[1])
-        return ((at, min(at + step, hi)) for at in range(lo, hi, step))
+        return (slice(at, min(at + step, hi)) for at in range(lo, hi, step))
 
     def _edges(self, most: int = chunks.MAX_CHUNKS) -> np.ndarray:
         m, n = self.shape
@@ -114,11 +124,9 @@ class Dense:
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
         def task(lo: int, hi: int) -> float:
             total = 0.0
-            for a, b in self._spans(lo, hi):
-                M = W[a:b] @ X.T
-                total += kernels.loss(
-                    self._block(self.Y, slice(a, b)), self._block(self.A2, slice(a, b)), M
-                )
+            for some in self._spans(lo, hi):
+                M = W[some] @ X.T
+                total += kernels.loss(self._block(self.Y, some), self._block(self.A2, some), M)
             return total
 
         return sum(chunks.run(task, self._edges(), self.n_threads))
@@ -128,13 +136,11 @@ class Dense:
 
         def task(lo: int, hi: int) -> tuple[float, np.ndarray]:
             total, share = 0.0, np.zeros_like(X)
-            for a, b in self._spans(lo, hi):
-                M = W[a:b] @ X.T
-                total += kernels.residual(
-                    self._block(self.Y, slice(a, b)), self._block(self.A2, slice(a, b)), M
-                )
-                np.multiply(M @ X, -2, out=dW[a:b])
-                share += M.T @ W[a:b]
+            for some in self._spans(lo, hi):
+                M = W[some] @ X.T
+                total += kernels.residual(self._block(self.Y, some), self._block(self.A2, some), M)
+                np.multiply(M @ X, -2, out=dW[some])
+                share += M.T @ W[some]
             return total, share
 
         parts = chunks.run(task, self._edges(GRADIENT_CHUNKS), self.n_threads)
@@ -146,9 +152,9 @@ class Dense:
 
         def task(lo: int, hi: int) -> np.ndarray:
             q = np.zeros(5)
-            for a, b in self._spans(lo, hi):
-                M, B, D = W[a:b] @ X.T, left[a:b] @ right.T, dW[a:b] @ dX.T
-                Y, A2 = self._block(self.Y, slice(a, b)), self._block(self.A2, slice(a, b))
+            for some in self._spans(lo, hi):
+                M, B, D = W[some] @ X.T, left[some] @ right.T, dW[some] @ dX.T
+                Y, A2 = self._block(self.Y, some), self._block(self.A2, some)
                 kernels.line(Y, A2, M, B, D, q)
             return q
 
@@ -162,12 +168,12 @@ class Dense:
 
         def task(lo: int, hi: int) -> np.ndarray:
             share = np.zeros_like(X)
-            for a, b in self._spans(lo, hi):
-                B = left[a:b] @ right.T
+            for some in self._spans(lo, hi):
+                B = left[some] @ right.T
                 if self.A2.size:
-                    B *= self.A2[a:b]
-                np.matmul(B, X, out=rows[a:b])
-                share += B.T @ W[a:b]
+                    B *= self.A2[some]
+                np.matmul(B, X, out=rows[some])
+                share += B.T @ W[some]
             return share
 
         shares = chunks.run(task, self._edges(GRADIENT_CHUNKS), self.n_threads)
@@ -185,21 +191,25 @@ class Dense:
         m, rank = self.shape[0], X.shape[1]
         W, failed = np.empty((m, rank), self.dtype), np.empty(m, np.bool_)
         counts, alone = self.row_counts(), np.ones(m, np.bool_)
+        task = _Task(X, reg, fixed, W, failed)
         for rows in self._alike:
             if counts[rows[0]] >= rank and np.ptp(reg[rows]) == 0:
-                self._solve_alike(rows, X, reg, fixed, W, failed)
+                self._solve_alike(rows, task)
                 alone[rows] = False
         if rank <= FEW and alone.all() and counts.sum() > HOLES * self.Y.size:
-            self._solve_by_products(X, reg, fixed, W, failed)
+            self._solve_by_products(task)
             alone = (counts < rank) & (counts > 0)  # what their dual form is for
-        self._solve_by_entries(np.flatnonzero(alone), X, reg, fixed, W, failed)
+        self._solve_by_entries(np.flatnonzero(alone), task)
         for i in np.flatnonzero(failed):
             seen = np.flatnonzero(self.A2[i])
-            target = self.Y[i, seen]
-            if fixed is not None:
-                target = target - fixed.X[seen] @ fixed.W[i]
+            target = self._target(fixed, i, seen)
             W[i] = least_norm.from_entries(X[seen], self.A2[i, seen], target, reg[i])
         return Rows(W, int(failed.sum()))
+
+    def _target(self, fixed: Fixed | None, rows: Any, seen: Any = slice(None)) -> np.ndarray:
+        """What the fixed columns leave of Y at some rows and columns."""
+        Y = self.Y[rows][..., seen]
+        return Y if fixed is None else Y - fixed.W[rows] @ fixed.X[seen].T
 
     @cached_property
     def _alike(self) -> list[np.ndarray]:
@@ -212,41 +222,24 @@ class Dense:
             found.setdefault(row.tobytes(), []).append(i)
         return [np.array(rows) for rows in found.values() if len(rows) >= ALIKE]
 
-    def _solve_alike(
-        self,
-        rows: np.ndarray,
-        X: np.ndarray,
-        reg: np.ndarray,
-        fixed: Fixed | None,
-        W: np.ndarray,
-        failed: np.ndarray,
-    ) -> None:
+    def _solve_alike(self, rows: np.ndarray, task: _Task) -> None:
         """Rows of the same weights and ridge: one factorization in float64, many right sides."""
+        X, reg, fixed, W, failed = task
         seen = np.flatnonzero(self.A2[rows[0]])
         x, a = X[seen].astype(np.float64), self.A2[rows[0], seen].astype(np.float64)
         weighted = x * a[:, None]
         G = weighted.T @ x + float(reg[rows[0]]) * np.eye(X.shape[1])
-        target = self.Y[np.ix_(rows, seen)]
-        if fixed is not None:
-            target = target - fixed.W[rows] @ fixed.X[seen].T
         try:
             factor = np.linalg.cholesky(G)
         except np.linalg.LinAlgError:
             failed[rows] = True
             return
         failed[rows] = bool(np.any(np.diag(factor) ** 2 <= SINGULAR * np.diag(G)))
-        W[rows] = cho_solve((factor, True), (target @ weighted).T).T
+        W[rows] = cho_solve((factor, True), (self._target(fixed, rows, seen) @ weighted).T).T
 
-    def _solve_by_products(
-        self,
-        X: np.ndarray,
-        reg: np.ndarray,
-        fixed: Fixed | None,
-        W: np.ndarray,
-        failed: np.ndarray,
-    ) -> None:
+    def _solve_by_products(self, task: _Task) -> None:
         """The Gram matrices of a block of rows are one GEMM: A2 times X's Khatri-Rao square."""
-        m, n = self.shape
+        (m, n), (X, reg, fixed, W, failed) = self.shape, task
         left, right = np.tril_indices(X.shape[1])
         width = max(1, GRAM_CELLS // left.size)
         whole = X[:, left] * X[:, right] if n <= width else None
@@ -257,33 +250,25 @@ class Dense:
                 panel = X[at : at + width]
                 products = panel[:, left] * panel[:, right] if whole is None else whole
                 packed += self.A2[rows, at : at + width] @ products
-            target = self.Y[rows] if fixed is None else self.Y[rows] - fixed.W[rows] @ fixed.X.T
-            np.matmul(self.A2[rows] * target, X, out=W[rows])
+            np.matmul(self.A2[rows] * self._target(fixed, rows), X, out=W[rows])
             solve_packed(packed, reg[rows], W[rows], failed[rows])
 
-        def task(lo: int, hi: int) -> None:
+        def solve_rows(lo: int, hi: int) -> None:
             for at in range(lo, hi, GRAM_ROWS):
                 solve_block(slice(at, min(at + GRAM_ROWS, hi)))
 
         edges = chunks.even_edges(np.arange(m + 1) * (n * left.size), GRAM_CHUNK)
-        chunks.run(task, edges, self.n_threads)
+        chunks.run(solve_rows, edges, self.n_threads)
 
-    def _solve_by_entries(
-        self,
-        rows: np.ndarray,
-        X: np.ndarray,
-        reg: np.ndarray,
-        fixed: Fixed | None,
-        W: np.ndarray,
-        failed: np.ndarray,
-    ) -> None:
+    def _solve_by_entries(self, rows: np.ndarray, task: _Task) -> None:
         """These rows as sparse ones, a block of them at a time."""
         if rows.size == 0:
             return
+        X, reg, fixed, W, failed = task
         right, none, counts = padded(X), np.empty(0, self.dtype), self.row_counts()[rows]
         step, given = max(1, BLOCK // self.shape[1]), fixed or Fixed.none(self.shape, self.dtype)
 
-        def task(lo: int, hi: int, own: Any) -> None:
+        def solve_rows(lo: int, hi: int, own: Any) -> None:
             for at in range(lo, hi, step):
                 some = rows[at : min(at + step, hi)]
                 entries = self._entries(some)
@@ -295,4 +280,4 @@ class Dense:
 
         edges = chunks.even_edges(np.concatenate(([0], np.cumsum(counts + 1))), CHUNK)
         room_of_thread = partial(room, right, np.dtype(np.int32))
-        chunks.run_with(room_of_thread, task, edges, self.n_threads)
+        chunks.run_with(room_of_thread, solve_rows, edges, self.n_threads)
