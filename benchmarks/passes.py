@@ -12,9 +12,6 @@ NumPy takes to gather the same rows into a small buffer; and the rate of the gat
 from __future__ import annotations
 
 import argparse
-import os
-
-os.environ.pop("OPENBLAS_CORETYPE", None)  # read when NumPy is imported
 
 import numpy as np
 from threadpoolctl import threadpool_limits

@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from .curves import Curve, Group
+from .curves import NEAR, Curve, Group
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -81,7 +81,7 @@ def style(curve: Curve, group: Group) -> dict:
 
 def limit_gap(axis) -> None:
     axis.set_ylim(FLOOR * 0.7, 2)
-    axis.axhline(1e-3, color="#999999", linewidth=0.8, linestyle=":")
+    axis.axhline(NEAR, color="#999999", linewidth=0.8, linestyle=":")
 
 
 def limit_error(axis, group: Group) -> None:

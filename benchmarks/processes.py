@@ -54,12 +54,9 @@ def result_of(process: subprocess.Popen, limit: float | None) -> tuple[str, str]
 
 
 def environment(threads: int, blas_threads: int) -> dict[str, str]:
-    """This process's variables, with this tree's modules and the numbers of threads.
-
-    Without a kind of processor for OpenBLAS, which would hold some libraries below their best.
-    """
+    """This process's variables, with this tree's modules and the numbers of threads."""
     return (
-        {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
+        dict(os.environ)
         | {"PYTHONPATH": str(ROOT)}
         | dict.fromkeys(THREADS, str(threads))
         | dict.fromkeys(BLAS_THREADS, str(blas_threads))

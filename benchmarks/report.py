@@ -131,11 +131,9 @@ def numbers(group: Group) -> str:
             f"**{name}**" if name.startswith("wlrmf") else name,
             short(middle(c.sweep for c in curves)),
             short(to_gap),
-            "–"
-            if np.isnan(curves[0].gap).all()
-            else f"{middle(max(c.gap.min(), 0) for c in curves):.1e}",
+            known(middle(max(c.gap.min(), 0) for c in curves), ".1e"),
             short(to_error),
-            "–" if math.isnan(level) else f"{middle(np.min(c.error) for c in curves):.4f}",
+            known(middle(np.min(c.error) for c in curves), ".4f"),
             f"{max(c.memory for c in curves) / 2**30:.2f} GiB",
         ]
         rows.append((to_gap, to_error, row))
@@ -146,10 +144,13 @@ def numbers(group: Group) -> str:
 
 
 def short(seconds: float) -> str:
-    """Three digits, or a dash for what is not there."""
-    if not math.isfinite(seconds):
-        return "–"
-    return f"{seconds:.3g}" if seconds < 100 else f"{seconds:.0f}"
+    """Three digits, or more."""
+    return known(seconds, ".3g" if seconds < 100 else ".0f")
+
+
+def known(number: float, form: str) -> str:
+    """A number, or a dash for what is not there."""
+    return format(number, form) if math.isfinite(number) else "–"
 
 
 def failures(lines: list[dict]) -> list[str]:

@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-
-os.environ.pop("OPENBLAS_CORETYPE", None)  # read when NumPy is imported
 
 import numpy as np
 from threadpoolctl import threadpool_limits

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,7 +25,9 @@ import scipy.sparse as sp
 import wlrmf
 
 from .cases import SPECS
+from .environments import WORK
 from .machine import peak_memory
+from .processes import run_module
 
 FACTORS = 15  # W, X: state, sweep, direction, gradient, best so far, padded copies
 
@@ -62,20 +64,19 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(measure(arguments.one, arguments.rank, arguments.threads)))
         return
+
+    def run(*module: str) -> str:
+        printed, reason = run_module(Path(sys.executable), [*module], arguments.threads)
+        if reason:
+            raise SystemExit(reason)
+        return printed
+
     print("   ratings  s a sweep  s of 6 sweeps  GiB of the fit  GiB expected")
     found = []
     for name in arguments.cases.split(","):
-        options = [
-            "--one",
-            name,
-            "--rank",
-            str(arguments.rank),
-            "--threads",
-            str(arguments.threads),
-        ]
-        command = [sys.executable, "-m", "benchmarks.scaling", *options]
-        run = subprocess.run(command, check=True, capture_output=True, text=True)
-        found.append(json.loads(run.stdout))
+        run("benchmarks.datasets", SPECS[name].source, str(WORK / "data"))
+        options = f"--one {name} --rank {arguments.rank} --threads {arguments.threads}"
+        found.append(json.loads(run("benchmarks.scaling", *options.split())))
         row = found[-1]
         print(
             f"{row['ratings']:10d}  {row['sweep']:9.3f}  {row['fit']:13.2f}"

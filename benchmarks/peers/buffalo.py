@@ -7,17 +7,14 @@ finds the minimum for targets of (c - 1) / c, another model.
 import tempfile
 from pathlib import Path
 
+from . import implicit_only
+
 SETTINGS = {
     "cholesky": {"optimizer": "llt"},
     "cg": {"optimizer": "manual_cg"},
 }
 DTYPE = "float32"
-
-
-def cannot(spec):
-    if spec.kind != "implicit":
-        return "has the implicit model only"
-    return "its ridge is plain" if spec.scaled else ""
+cannot = implicit_only
 
 
 def prepare(case, threads):

@@ -1,13 +1,10 @@
 """implicit: confidence c = the stored value with target 1, and 1 with target 0 elsewhere."""
 
+from . import implicit_only
+
 SETTINGS = {"cholesky": {"use_cg": False}, "cg": {"use_cg": True}}
 DTYPE = "float32"
-
-
-def cannot(spec):
-    if spec.kind != "implicit":
-        return "has the implicit model only"
-    return "its ridge is plain" if spec.scaled else ""
+cannot = implicit_only
 
 
 def prepare(case, threads):

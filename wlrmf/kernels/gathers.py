@@ -76,17 +76,17 @@ def dots_tile():
 
 
 def combine_tile(wide):
-    """out[i, b:] = (out or 0) + sum of t[e - lo] X[indices[e], b:] over e in lo..hi, hi > lo.
+    """out[i, b:] = (out or 0) + sum of t[e - first] X[indices[e], b:] over e in lo..hi, hi > lo.
 
     `wide` vectors of columns.
     """
 
-    def write(code, out, i, b, X, indices, t, lo, hi, fresh):
+    def write(code, out, i, b, X, indices, t, first, lo, hi, fresh):
         across = [code.plus(b, c * code.lanes) for c in range(wide)]
         sums = [code.builder.select(fresh, code.zero, out.vector(i, c)) for c in across]
 
         def products(e, running):
-            row, pull = indices.integer(e), t.splat(code.builder.sub(e, lo))
+            row, pull = indices.integer(e), t.splat(code.builder.sub(e, first))
             return [
                 code.fma(pull, X.vector(row, c), total)
                 for c, total in zip(across, running, strict=True)
@@ -96,14 +96,14 @@ def combine_tile(wide):
             out.store(value, i, c)
 
     @intrinsic
-    def tile(typingctx, out, i, b, X, indices, t, lo, hi, fresh):
+    def tile(typingctx, out, i, b, X, indices, t, first, lo, hi, fresh):
         n = types.intp
-        signature = types.void(out, n, n, X, indices, t, n, n, types.boolean)
+        signature = types.void(out, n, n, X, indices, t, n, n, n, types.boolean)
         return signature, partial(call, write, f"combine{wide}")
 
-    def plain(out, i, b, X, indices, t, lo, hi, fresh):
+    def plain(out, i, b, X, indices, t, first, lo, hi, fresh):
         across = slice(b, b + wide * BYTES // X.itemsize)
-        total = t[: hi - lo] @ X[indices[lo:hi], across]
+        total = t[lo - first : hi - first] @ X[indices[lo:hi], across]
         out[i, across] = total + (0 if fresh else out[i, across])
 
     return plain if PLAIN else tile

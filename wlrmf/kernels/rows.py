@@ -13,9 +13,9 @@ A row with fewer entries than unknowns is solved in its dual form, an (entries x
 which at reg = 0 is the minimum-norm solution. Rows whose system is singular to working precision
 are left alone and marked in `failed`: the caller solves them by a rank-revealing method.
 
-Speed comes from `tiles`. X comes `padded`, its columns by zeros to whole tiles, and of
-a Gram matrix the upper triangle counts, by rows. Some rows are solved together, because the
-factorization of one small matrix is a chain of operations that wait for each other.
+Speed comes from `tiles`. X comes `padded`, its columns by zeros to whole tiles, and of a Gram
+matrix the upper triangle counts, by rows. Some rows are solved together, because the factorization
+of one small matrix is a chain of operations that wait for each other.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from . import gathers, tiles, vectors
 from ._jit import inlined, kernel
 from .vectors import aligned
 
-TILES = "35c9d5c0495c"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "1ffa9737bafe"  # digest of the tiles, whose changes must renew the kernels cached here
 BLOCK, BYTES, TALL, WIDE = vectors.BLOCK, vectors.BYTES, vectors.TALL, vectors.WIDE
 PANEL = 1 << 14  # bytes of the entries' rows of X that stay in the first-level cache
 TOGETHER = 1 << 15  # bytes of the Gram matrices that are factored together
 SINGULAR = 1e-10  # relative pivot below which a solution has too few digits left to descend by
 ROTATION = 2.2e-16  # relative rounding of the rotation to the eigenbasis, made in float64
 
-_lanes = vectors.lanes_count()
+_lanes, _turns, _whole = vectors.lanes_count(), inlined(vectors.turns), inlined(vectors.whole)
 _diagonal, _diagonal_weighted = tiles.diagonal_tile(False), tiles.diagonal_tile(True)
 _add_wide, _add_narrow = tiles.outer_tile(TALL, WIDE, 1), tiles.outer_tile(16, 1, 1)
 _eliminate_wide, _eliminate_narrow = tiles.outer_tile(TALL, WIDE, -1), tiles.outer_tile(TALL, 1, -1)
@@ -107,7 +107,7 @@ def _systems(count: int, width: int, dtype: Any) -> Systems:
 def _panel(depth: int, width: int, together: int, dtype: Any) -> Panel:
     lanes = BYTES // dtype.itemsize
     diagonals = together if width == lanes else width // lanes
-    C = aligned(diagonals * (lanes // 2 + 1), lanes, dtype)
+    C = aligned(diagonals * vectors.turns(lanes), lanes, dtype)
     s, t = np.zeros((2, max(depth, width)), dtype)
     return Panel(C, aligned(depth, width, dtype), aligned(depth, width, dtype), s, t)
 
@@ -116,7 +116,7 @@ def room(X: np.ndarray, index: Any) -> tuple[Systems, Panel, Short, Systems]:
     """What `solve` works in, one for each thread; `index` is the type of the column indices."""
     width, dtype = X.shape[1], X.dtype
     together = _together(width, dtype.itemsize)
-    depth = max(32, min(256, PANEL // (width * dtype.itemsize)))
+    depth = vectors.depth(width * dtype.itemsize, PANEL)
     place, order = np.zeros(width, index), np.arange(width, dtype=index)
     root, scale = np.zeros(width, dtype), np.ones(width, dtype)
     return (
@@ -137,7 +137,7 @@ def _gram(systems, panel, w, row, base, X, width, indices, t, span, weighted, fr
             _diagonal_weighted(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh)
         else:
             _diagonal(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh)
-        row += lanes // 2 + 1
+        row += _turns(lanes)
     scaled = Q if weighted else P
     for a in range(0, width - lanes, lanes):
         b = a + lanes
@@ -217,7 +217,7 @@ def _primal(i, entries, fixed, X, q, systems, panel):
     indptr, indices, y, c, u, _ = entries
     width, lanes = X.shape[1], _lanes(X)
     lo, end, base = indptr[i], indptr[i + 1], q * width
-    row = q * (lanes // 2 + 1) if width == lanes else 0
+    row = q * _turns(lanes) if width == lanes else 0
     weighted = c.size > 0 or u.size > 0
     fresh = True
     while lo < end:
@@ -236,7 +236,7 @@ def _primal(i, entries, fixed, X, q, systems, panel):
     if width > lanes:
         for b in range(0, width, lanes):
             _unwrap(systems.G, base, b, row, panel.C, systems.D)
-            row += lanes // 2 + 1
+            row += _turns(lanes)
 
 
 @inlined
@@ -258,8 +258,7 @@ def _dual(i, entries, fixed, X, rank, D, base, floor, tolerance, short, panel, s
     for p in range(count if entries.u.size > 0 else 0):
         if s[p] < entries.u[i] * entries.v[entries.indices[lo + p]] * s.dtype.type(0.01):
             return 2
-    unit = max(lanes, BLOCK)
-    size = -(-count // unit) * unit
+    size = _whole(count, lanes)
     for p in range(size):
         within = p < count
         if within and not s[p] > 0:
@@ -277,7 +276,7 @@ def _dual(i, entries, fixed, X, rank, D, base, floor, tolerance, short, panel, s
     gathered = Panel(panel.C, B, B, s, t)
     _gram(systems, gathered, systems.z, 0, 0, B, size, order, s, (0, 0, rank), False, True)
     for d in range(size // lanes):
-        _unwrap(systems.G, 0, d * lanes, d * (lanes // 2 + 1), panel.C, systems.D)
+        _unwrap(systems.G, 0, d * lanes, d * _turns(lanes), panel.C, systems.D)
     _solve_systems(1, size, systems, tolerance)
     for k in range(rank):
         out[i, k] = 0
@@ -331,7 +330,7 @@ def solve(entries, fixed, X, rank, lam, reg, start, lo, hi, room, out, failed):
     indptr, u = entries.indptr, entries.u
     width, lanes = X.shape[1], _lanes(X)
     tolerance = out.dtype.type(max(4 * rank * np.finfo(out.dtype).eps, SINGULAR))
-    unit, waiting = max(lanes, BLOCK), 0
+    waiting = 0
     for i in range(lo, hi):
         base, count = waiting * width, indptr[i + 1] - indptr[i]
         D, w = systems.D, systems.w
@@ -343,7 +342,7 @@ def solve(entries, fixed, X, rank, lam, reg, start, lo, hi, room, out, failed):
                 known = D[k] > floor
                 out[i, k - base] = w[k] / D[k] if known else D.dtype.type(0)
                 state = state if known or u.size == 0 else 1
-        elif count < rank and start.size == 0 and (count <= width - unit or D[base] == 0):
+        elif count < rank and start.size == 0 and (_whole(count, lanes) < width or D[base] == 0):
             state = _dual(
                 i, entries, fixed, X, rank, D, base, floor, tolerance, short, panel, alone, out
             )
@@ -366,7 +365,7 @@ def solve(entries, fixed, X, rank, lam, reg, start, lo, hi, room, out, failed):
 def _unpack(packed, reg, out, i, q, width, systems, C):
     """System q becomes that of row i, a packed lower triangle plus reg I."""
     rank, lanes, base = out.shape[1], _lanes(C), q * width
-    G, D, w, e, row = systems.G, systems.D, systems.w, 0, q * (lanes // 2 + 1)
+    G, D, w, e, row = systems.G, systems.D, systems.w, 0, q * _turns(lanes)
     for a in range(width):
         D[base + a] = reg[i] if a < rank else 1
         w[base + a] = out[i, a] if a < rank else 0
@@ -411,8 +410,7 @@ def solve_packed(packed, reg, out, failed):
     `out` holds the right-hand sides and receives the solutions.
     """
     dtype = out.dtype
-    unit = max(BYTES // dtype.itemsize, BLOCK)
-    width = -(-out.shape[1] // unit) * unit
+    width = vectors.whole(out.shape[1], BYTES // dtype.itemsize)
     together = _together(width, dtype.itemsize)
     systems, panel = _systems(together, width, dtype), _panel(1, width, together, dtype)
     _solve_packed(packed, reg, systems, panel, out, failed)

@@ -20,46 +20,37 @@ import numpy as np
 from . import gathers, vectors
 from ._jit import inlined, kernel
 
-TILES = "35c9d5c0495c"  # digest of the tiles, whose changes must renew the kernels cached here
-PANEL = 256  # entries at most
-CACHE = 1 << 15  # bytes of their rows of X, which stay in the first-level cache
-
+TILES = "1ffa9737bafe"  # digest of the tiles, whose changes must renew the kernels cached here
+CACHE = 1 << 15  # bytes of a panel's rows of X, which stay in the first-level cache
 FAR = 1 << 25  # bytes of a factor that no cache holds; for lesser ones fetching ahead costs time
-BYTES = vectors.BYTES
 _lanes, _dots = vectors.lanes_count(), gathers.dots_tile()
 _prefetch = gathers.prefetch_tile()
 _combine_four, _combine_one = gathers.combine_tile(4), gathers.combine_tile(1)
 
 
-def _room(like, count):
-    """Vectors for what belongs to the entries of a panel."""
-    return np.empty((count, PANEL), like.dtype)
-
-
-@inlined
-def _depth(X):
-    """Entries of a panel, a multiple of a vector's lanes."""
-    fitting = CACHE // (X.shape[1] * BYTES // _lanes(X))
-    return max(32, min(PANEL, fitting // 32 * 32))
+def _room(X, count):
+    """Vectors for what belongs to the entries of a panel, a multiple of the lanes of each."""
+    entries = vectors.depth(X.shape[1] * X.itemsize, CACHE) // 32 * 32
+    return np.empty((count, entries), X.dtype)
 
 
 @inlined
 def _fetch(X, indices, lo, depth):
     """Have the rows of the next panel on their way, if they come from memory."""
     hi = min(lo + depth, indices.size)
-    if hi > lo and X.size * (BYTES // _lanes(X)) > FAR:
+    if hi > lo and X.nbytes > FAR:
         _prefetch(X, X.shape[1], indices, lo, hi)
 
 
 @inlined
-def _combine(out, i, width, X, indices, t, lo, hi, fresh):
-    """out[i, :width] = (out or 0) + sum of t x over entries lo..hi."""
+def _combine(out, i, width, X, indices, t, first, lo, hi, fresh):
+    """out[i, :width] = (out or 0) + sum of t x over entries lo..hi; t begins with `first`."""
     lanes, b = _lanes(X), 0
     while b + 4 * lanes <= width:
-        _combine_four(out, i, b, X, indices, t, lo, hi, fresh)
+        _combine_four(out, i, b, X, indices, t, first, lo, hi, fresh)
         b += 4 * lanes
     while b < width:
-        _combine_one(out, i, b, X, indices, t, lo, hi, fresh)
+        _combine_one(out, i, b, X, indices, t, first, lo, hi, fresh)
         b += lanes
 
 
@@ -89,7 +80,7 @@ def _pull(i, lo, hi, entries, m, t):
 @kernel
 def _pass(entries, W, X, lo, hi, m, t, pulls, gradient):
     """The loss; where they have room, the pulls of the entries and dF/dW."""
-    indptr, indices, width, depth = entries[0], entries[1], X.shape[1], _depth(X)
+    indptr, indices, width, depth = entries[0], entries[1], X.shape[1], m.size
     total = 0.0
     for i in range(lo, hi):
         at, end, fresh, row = indptr[i], indptr[i + 1], True, 0.0
@@ -104,7 +95,7 @@ def _pass(entries, W, X, lo, hi, m, t, pulls, gradient):
             if gradient.size > 0:
                 for p in range(stop - at):
                     t[p] *= -2
-                _combine(gradient, i, width, X, indices, t, at, stop, fresh)
+                _combine(gradient, i, width, X, indices, t, at, at, stop, fresh)
             fresh, at = False, stop
         if fresh and gradient.size > 0:
             gradient[i] = 0
@@ -116,7 +107,7 @@ def loss(indptr, indices, y, c, u, v, W, X, lo, hi):
     """Loss of the stored entries of rows lo..hi, in float64."""
     none = np.empty(0, W.dtype)
     return _pass(
-        (indptr, indices, y, c, u, v), W, X, lo, hi, *_room(W, 2), none, none.reshape(0, 0)
+        (indptr, indices, y, c, u, v), W, X, lo, hi, *_room(X, 2), none, none.reshape(0, 0)
     )
 
 
@@ -126,20 +117,20 @@ def residual(indptr, indices, y, c, u, v, W, X, lo, hi, out):
     Without a baseline this is A∘A∘(Y - W'X).
     """
     none = np.empty((0, 0), W.dtype)
-    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, *_room(W, 2), out, none)
+    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, *_room(X, 2), out, none)
 
 
 def gradient(indptr, indices, y, c, u, v, W, X, lo, hi, out):
     """Write dF/dW for rows lo..hi (stored entries only) in the residual's one pass; the loss."""
     none = np.empty(0, W.dtype)
-    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, *_room(W, 2), none, out)
+    return _pass((indptr, indices, y, c, u, v), W, X, lo, hi, *_room(X, 2), none, out)
 
 
 @kernel
 def _add_line(entries, WdW, XdX, lo, hi, m, b, d, q):
     indptr, indices, y, c, u, v = entries
     weighted, based, width = c.size > 0, u.size > 0, XdX.shape[1] // 2
-    depth = _depth(XdX)
+    depth = m.size
     q0 = q1 = q2 = q3 = q4 = 0.0
     for i in range(lo, hi):
         for at in range(indptr[i], indptr[i + 1], depth):
@@ -177,13 +168,13 @@ def line(indptr, indices, y, c, u, v, WdW, XdX, lo, hi, out):
     The prediction is m + t b + t^2 d with b = dw.x + w.dx and d = dw.dx. The factors come as
     `padded(W, dW, W)` and `padded(X, dX)`, so that b is one dot product.
     """
-    _add_line((indptr, indices, y, c, u, v), WdW, XdX, lo, hi, *_room(WdW, 3), out)
+    _add_line((indptr, indices, y, c, u, v), WdW, XdX, lo, hi, *_room(XdX, 3), out)
 
 
 @kernel
 def _gauss_newton(entries, dWW, XdX, lo, hi, b, out):
     indptr, indices, c, u, v = entries
-    weighted, based, depth = c.size > 0, u.size > 0, _depth(XdX)
+    weighted, based, depth = c.size > 0, u.size > 0, b.size
     for i in range(lo, hi):
         at, end, fresh = indptr[i], indptr[i + 1], True
         while at < end:
@@ -194,7 +185,7 @@ def _gauss_newton(entries, dWW, XdX, lo, hi, b, out):
                 if based:
                     a -= u[i] * v[indices[e]] * b[e - at]
                 b[e - at] = a
-            _combine(out, i, out.shape[1], XdX, indices, b, at, stop, fresh)
+            _combine(out, i, out.shape[1], XdX, indices, b, at, at, stop, fresh)
             fresh, at = False, stop
         if fresh:
             out[i] = 0
@@ -205,24 +196,14 @@ def gauss_newton(indptr, indices, c, u, v, dWW, XdX, lo, hi, out):
 
     The factors come as `padded(dW, W)` and `padded(X, dX)`.
     """
-    _gauss_newton((indptr, indices, c, u, v), dWW, XdX, lo, hi, *_room(dWW, 1), out)
+    _gauss_newton((indptr, indices, c, u, v), dWW, XdX, lo, hi, *_room(XdX, 1), out)
 
 
 @kernel
-def _product(indptr, indices, values, X, lo, hi, t, out):
-    depth = _depth(X)
-    for i in range(lo, hi):
-        at, end, fresh = indptr[i], indptr[i + 1], True
-        while at < end:
-            stop = min(at + depth, end)
-            for e in range(at, stop):
-                t[e - at] = values[e]
-            _combine(out, i, X.shape[1], X, indices, t, at, stop, fresh)
-            fresh, at = False, stop
-        if fresh:
-            out[i] = 0
-
-
 def product(indptr, indices, values, X, lo, hi, out):
     """Write rows lo..hi of the product of a CSR matrix and X."""
-    _product(indptr, indices, values, X, lo, hi, *_room(X, 1), out)
+    for i in range(lo, hi):
+        if indptr[i] < indptr[i + 1]:
+            _combine(out, i, X.shape[1], X, indices, values, 0, indptr[i], indptr[i + 1], True)
+        else:
+            out[i] = 0

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .vectors import BLOCK, BYTES, INDEX, PLAIN, call
+from .vectors import BLOCK, BYTES, INDEX, PLAIN, call, turns
 
 
 def diagonal_tile(weighted):
@@ -53,12 +53,12 @@ def diagonal_tile(weighted):
 
     def plain(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh):
         lanes, count = BYTES // X.itemsize, hi - lo
-        turns, block = lanes // 2 + 1, slice(b, b + lanes)
+        block = slice(b, b + lanes)
         x = scaled = X[indices[lo:hi], block]
         P[:count, block] = x
         if weighted:
             Q[:count, block] = scaled = s[:count, None] * x
-        for k in range(turns):
+        for k in range(turns(lanes)):
             total = np.sum(scaled * np.roll(x, -k, axis=1), axis=0)
             C[row + k] = total + (0 if fresh else C[row + k])
         w[base + b : base + b + lanes] += t[lo - first : hi - first] @ x
@@ -90,7 +90,7 @@ def unwrap_tile():
         lanes = C.shape[1]
         block = np.arange(b, b + lanes)
         D[base + block] += C[row]
-        for k in range(1, lanes // 2 + 1):
+        for k in range(1, turns(lanes)):
             other = np.roll(block, -k)
             G[base + block, other] = G[base + other, block] = C[row + k]
         G[base + block, block] = D[base + block]
@@ -100,16 +100,19 @@ def unwrap_tile():
 
 def _triangles(code, C, D):
     """u[i][j], i <= j, of diag(D[q]) plus the wrapped matrix at rows q turns.. of C, q a lane."""
-    span, turns = range(code.lanes), code.turns
+    span = range(code.lanes)
     wrapped = [
-        code.transpose([C.vector(INDEX(q * turns + k), INDEX(0)) for q in span])
-        for k in range(turns)
+        code.transpose([C.vector(INDEX(q * code.turns + k), INDEX(0)) for q in span])
+        for k in range(code.turns)
     ]
     added = code.transpose([D.vector(INDEX(q * code.lanes)) for q in span])
     wrapped[0] = [code.builder.fadd(a, b) for a, b in zip(wrapped[0], added, strict=True)]
     return [
         [None] * i
-        + [wrapped[j - i][i] if j - i < turns else wrapped[code.lanes + i - j][j] for j in span[i:]]
+        + [
+            wrapped[j - i][i] if j - i < code.turns else wrapped[code.lanes + i - j][j]
+            for j in span[i:]
+        ]
         for i in span
     ]
 

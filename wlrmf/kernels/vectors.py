@@ -34,13 +34,24 @@ PLAIN = bool(getattr(config, "DISABLE_JIT", False))  # then tiles are NumPy
 INDEX = ir.IntType(64)
 
 
+def turns(lanes):
+    """Rotations of a vector whose products with it hold each product of two lanes."""
+    return lanes // 2 + 1
+
+
+def whole(count, lanes):
+    """The count rounded up to whole vectors, and to whole blocks."""
+    unit = max(lanes, BLOCK)
+    return -(-count // unit) * unit
+
+
 class Code:
     """Writes one tile: vectors of one type, and what can be done with them."""
 
     def __init__(self, builder, scalar, bits):
         self.builder, self.scalar, self.bits = builder, scalar, bits
         self.lanes = 8 * BYTES // bits
-        self.turns = self.lanes // 2 + 1
+        self.turns = turns(self.lanes)
         self.vector = ir.VectorType(scalar, self.lanes)
         self.zero = ir.Constant(self.vector, None)
 
@@ -237,12 +248,17 @@ def aligned(rows: int, columns: int, dtype: Any) -> np.ndarray:
 
 def padded(*factors: np.ndarray) -> np.ndarray:
     """Factors side by side on cache-line boundaries, the columns of each padded by zeros."""
-    unit = max(BYTES // factors[0].itemsize, BLOCK)
-    edges = np.cumsum([0] + [-(-max(factor.shape[1], 1) // unit) * unit for factor in factors])
+    lanes = BYTES // factors[0].itemsize
+    edges = np.cumsum([0] + [whole(max(factor.shape[1], 1), lanes) for factor in factors])
     out = aligned(len(factors[0]), int(edges[-1]), factors[0].dtype)
     for factor, first in zip(factors, edges, strict=False):
         out[:, first : first + factor.shape[1]] = factor
     return out
+
+
+def depth(row_bytes: int, cache: int) -> int:
+    """How many entries whose rows of a factor have this size a panel has, to stay in a cache."""
+    return max(32, min(256, cache // row_bytes))
 
 
 def lanes_count():
