@@ -61,6 +61,31 @@ def best_rows(T, C, X, reg, fixed=None):
     return np.array(rows)
 
 
+def near_rows(C, average, extra, X, reg, gradient, most, enough):
+    """Row by row, preconditioned conjugate gradients from 0 for (X' C_i X + reg_i I) d = -g_i / 2.
+
+    The preconditioner is (row i's weight / all of it) X' diag(average) X + reg_i I; `extra` is the
+    weight that the average ones do not count.
+    """
+    out, G = [], (X * average[:, None]).T @ X
+    for i, g in enumerate(gradient):
+        A = (X * C[i][:, None]).T @ X + reg[i] * np.eye(X.shape[1])
+        M = (extra[i] + max(0, C[i].sum() - extra[i] * average.sum()) / average.sum()) * G
+        M = M + reg[i] * np.eye(X.shape[1])
+        r, d = -g / 2, np.zeros(len(g))
+        z = p = np.linalg.solve(M, r)
+        first = r @ z
+        for _ in range(most):
+            if not r @ z > enough * first:
+                break
+            step, before = (r @ z) / (p @ A @ p), r @ z
+            d, r = d + step * p, r - step * (A @ p)
+            z = np.linalg.solve(M, r)
+            p = z + (r @ z) / before * p
+        out.append(d)
+    return np.array(out)
+
+
 def objective(T, C, W, X, reg_W, reg_X):
     """F without pinned columns."""
     ridge = np.sum(reg_W[:, None] * W**2) + np.sum(reg_X[:, None] * X**2)

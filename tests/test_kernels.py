@@ -9,15 +9,26 @@ import numba
 import numpy as np
 import pytest
 from cases import STRUCTURES, factors, problem
-from naive import best_rows, dense_twin, gauss_newton, gradient, line, loss, residual
+from naive import (
+    best_rows,
+    dense_twin,
+    gauss_newton,
+    gradient,
+    line,
+    loss,
+    near_rows,
+    residual,
+)
 
 from wlrmf.diagnostics import dot_test
+from wlrmf.kernels import steps
 from wlrmf.problem import Dense, Fixed, Observed, build
 from wlrmf.validation import read_cells
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 all_structures = pytest.mark.parametrize("structure", STRUCTURES)
+LISTS = [structure for structure in STRUCTURES if structure not in ("complete", "dense")]
 sides = pytest.mark.parametrize("side", ["rows", "columns"])
 
 
@@ -44,6 +55,8 @@ def test_loss_and_gradient(structure, side, dtype):
     close(value, loss(T, C, W, X), dtype)
     for got, wanted in zip((dW, dX), gradient(T, C, W, X), strict=True):
         close(got, wanted, dtype)
+    if structure in LISTS:
+        close(given.row_grad(W, X), dW, dtype)
 
 
 @all_structures
@@ -112,6 +125,56 @@ def test_best_rows_of_several_tiles(structure, dtype, rank):
     close(W, best_rows(*dense_twin(given), X, reg), dtype, 100)
 
 
+def near(given, X, reg, W):
+    """The problem's steps from W, and its rows' values before and after them."""
+    T, C = dense_twin(given)
+    gradient_ = given.row_grad(W, X) + 2 * reg[:, None] * W
+    moved = W + given.near_rows(X, reg, gradient_)
+    values = [
+        np.sum(C * (T - V.astype(float) @ X.T) ** 2, axis=1) + reg * np.sum(V**2, axis=1)
+        for V in (W, moved, best_rows(T, C, X, reg))
+    ]
+    return gradient_, moved, values
+
+
+@pytest.mark.parametrize("structure", LISTS)
+@sides
+@pytest.mark.parametrize("rank", [1, 4, 11, 40])
+def test_near_rows(structure, side, rank):
+    given = oriented(structure, side, np.float64)
+    W, X = factors(given.shape, rank)
+    _, C = dense_twin(given)
+    reg = np.random.default_rng(3).uniform(0.5, 2, len(W))
+    start, moved, _ = near(given, X, reg, W)
+    based = given.u.size > 0
+    average = given.v if based else C.sum(axis=0)
+    extra = given.u if based else np.zeros(len(W))
+    wanted = near_rows(C, average, extra, X, reg, start, steps.STEPS, steps.ENOUGH)
+    close(moved - W, wanted, np.float64, 1e4)
+
+
+@pytest.mark.parametrize("structure", LISTS)
+@sides
+@both_dtypes
+@pytest.mark.parametrize("reg", [0.0, 1.0])
+def test_near_rows_go_down_and_near_the_best(structure, side, dtype, reg):
+    given = oriented(structure, side, dtype, m=200, n=300)
+    W, X = factors(given.shape, 30, dtype=dtype)
+    _, moved, (before, after, best) = near(given, X, np.full(len(W), reg, dtype), W)
+    assert moved.dtype == dtype
+    assert (after < before).all()
+    assert (after - best < 0.1 * (before - best)).all()
+
+
+@pytest.mark.parametrize("structure", LISTS)
+def test_near_rows_leave_the_best_rows_alone(structure):
+    given = problem(structure, share=0.12, m=40)  # some rows have no cell
+    X, reg = factors((17,), 5)[0], np.ones(40)
+    best = given.best_rows(X, reg).W
+    _, moved, _ = near(given, X, reg, best)
+    close(moved, best, np.float64, 100)
+
+
 @all_structures
 @sides
 @pytest.mark.parametrize("rank", [3, 11])
@@ -175,6 +238,8 @@ def test_any_number_of_threads_gives_the_same_bits(structure, dtype):
         value, dW, dX = given.loss_grad(W, X)
         q = given.line(W, X, dW, dX)
         answers.append([np.float64(value), dW, dX, q, given.best_rows(X, reg).W, given.loss(W, X)])
+        if structure in LISTS:
+            answers[-1].append(given.near_rows(X, reg, dW))
     for other in answers[1:]:
         for got, wanted in zip(other, answers[0], strict=True):
             np.testing.assert_array_equal(got, wanted)

@@ -76,4 +76,5 @@ class Counts:
     value: int = 0
     gradient: int = 0
     row_solves: int = 0  # half sweeps: all rows of one factor
+    row_steps: int = 0  # the same, inexact: some steps in each row
     line: int = 0

@@ -16,7 +16,8 @@ from .validation.errors import describe
 from .validation.options import read_factor, read_int, read_pinned, read_seed
 
 OVERSAMPLING = 8  # columns beyond the rank in the subspace iteration
-ITERATIONS = 4
+ROUNDS = 3  # of it
+DEPENDENT = 1e-5  # least diagonal entry of a Cholesky factor against its largest
 LEAST = 1e-3  # least singular value of a start against its largest: a zero factor never moves
 
 
@@ -103,9 +104,11 @@ def _spectral(objective: Objective, pins: Pins, generator: np.random.Generator) 
         return _random(objective, pins, generator)
     Z = problem.residual_operator(left, right)
     V = generator.standard_normal((problem.shape[1], width)).astype(problem.dtype)
-    for _ in range(ITERATIONS):
-        U, _ = _basis(Z.matmat(V))
-        V, R = _basis(Z.rmatmat(U))
+    for _ in range(ROUNDS - 1):
+        U = Z.matmat(V)
+        V, _ = _basis(Z.rmatmat(U / (np.abs(U).max() or 1)))  # so that squares do not overflow
+    U, _ = _basis(Z.matmat(V))
+    V, R = _basis(Z.rmatmat(U))
     inner_V, s, inner_Ut = np.linalg.svd(R)  # Z ≈ U R' V'
     root = np.sqrt(np.maximum(s[:rank], LEAST * s[0])).astype(problem.dtype)
     dW, dX = np.zeros_like(left), np.zeros_like(right)
@@ -127,9 +130,9 @@ def _basis(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     except np.linalg.LinAlgError:
         return np.linalg.qr(V)
     diagonal = np.diag(R)
-    if diagonal.min() < 1e-3 * diagonal.max():
+    if diagonal.min() < DEPENDENT * diagonal.max():
         return np.linalg.qr(V)
-    return (V @ np.linalg.inv(R)).astype(V.dtype), R.astype(V.dtype)
+    return V @ np.linalg.inv(R).astype(V.dtype), R.astype(V.dtype)
 
 
 def _begin(objective: Objective, left: np.ndarray, right: np.ndarray) -> State:

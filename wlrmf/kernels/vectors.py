@@ -240,8 +240,15 @@ def _define(function, write, context, signature):
 
 def aligned(rows: int, columns: int, dtype: Any) -> np.ndarray:
     """A matrix of zeros that begins on a cache-line boundary."""
+    out = _aligned(rows, columns, dtype)
+    out[:] = 0
+    return out
+
+
+def _aligned(rows: int, columns: int, dtype: Any) -> np.ndarray:
+    """The same, of whatever is there: memory that was used before is faster than fresh zeros."""
     itemsize = np.dtype(dtype).itemsize
-    raw = np.zeros(rows * columns + 64 // itemsize, dtype)
+    raw = np.empty(rows * columns + 64 // itemsize, dtype)
     skip = -raw.ctypes.data % 64 // itemsize
     return raw[skip : skip + rows * columns].reshape(rows, columns)
 
@@ -250,9 +257,10 @@ def padded(*factors: np.ndarray) -> np.ndarray:
     """Factors side by side on cache-line boundaries, the columns of each padded by zeros."""
     lanes = BYTES // factors[0].itemsize
     edges = np.cumsum([0] + [whole(max(factor.shape[1], 1), lanes) for factor in factors])
-    out = aligned(len(factors[0]), int(edges[-1]), factors[0].dtype)
-    for factor, first in zip(factors, edges, strict=False):
+    out = _aligned(len(factors[0]), int(edges[-1]), factors[0].dtype)
+    for factor, first, end in zip(factors, edges[:-1], edges[1:], strict=True):
         out[:, first : first + factor.shape[1]] = factor
+        out[:, first + factor.shape[1] : end] = 0
     return out
 
 

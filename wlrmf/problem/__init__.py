@@ -8,9 +8,9 @@ from .baseline import Baseline
 from .complete import Complete
 from .dense import Dense
 from .observed import Observed
-from .protocol import Fixed, Problem
+from .protocol import Fixed, Inexact, Problem
 
-__all__ = ["Baseline", "Complete", "Dense", "Fixed", "Observed", "Problem", "build"]
+__all__ = ["Baseline", "Complete", "Dense", "Fixed", "Inexact", "Observed", "Problem", "build"]
 
 
 SPARSE = 1 / 3  # share of seen cells up to which a list of them is smaller, and faster to fit

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from ..kernels import chunks
 from . import least_norm
 from .observed import Observed
 from .protocol import Fixed, Rows
-
-GRAM_ROWS = 512  # rows of a Gram matrix's share, which stay in the cache
 
 
 class Baseline(Observed):
@@ -20,16 +17,9 @@ class Baseline(Observed):
     cells differ by (Hu, Koren & Volinsky 2008, doi:10.1109/ICDM.2008.22, section 4).
     """
 
-    def _gram(self, W: np.ndarray, weight: np.ndarray, V: np.ndarray | None = None) -> np.ndarray:
-        """W' diag(weight) V, or with W again, in float64."""
-
-        def task(lo: int, hi: int) -> np.ndarray:
-            part = W[lo:hi].astype(np.float64)
-            other = part if V is None else V[lo:hi].astype(np.float64)
-            return (part * weight[lo:hi, None]).T @ other
-
-        edges = chunks.even_edges(np.arange(len(W) + 1), GRAM_ROWS)
-        return np.sum(chunks.run(task, edges, self.n_threads), axis=0)
+    @property
+    def _column_weights(self) -> np.ndarray:
+        return self.v
 
     def total_weight(self) -> float:
         everywhere = float(self.u.sum(dtype=np.float64)) * float(self.v.sum(dtype=np.float64))
@@ -49,11 +39,18 @@ class Baseline(Observed):
         dX += 2 * self.v[:, None] * (X @ G.astype(self.dtype))
         return max(0.0, loss + float(np.sum(G * H))), dW, dX
 
+    def row_grad(self, W: np.ndarray, X: np.ndarray) -> np.ndarray:
+        shared = W @ self._gram(X, self.v).astype(self.dtype)
+        return super().row_grad(W, X) + 2 * self.u[:, None] * shared
+
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         # Σ u v (m + t b + t² d)² with m = WX', b = dWX' + WdX', d = dWdX': each inner product of
         # two predictions is the elementwise product of two Gram matrices.
-        G, H = self._gram(np.hstack([W, dW]), self.u), self._gram(np.hstack([X, dX]), self.v)
         k = W.shape[1]
+        G, H = (
+            self._gram(np.hstack(pair), weight, dtype=self.dtype)
+            for pair, weight in (((W, dW), self.u), ((X, dX), self.v))
+        )
 
         def inner(w1: int, x1: int, w2: int, x2: int) -> float:
             rows, cols = slice(w1 * k, w1 * k + k), slice(w2 * k, w2 * k + k)

@@ -10,13 +10,15 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator
 
-from ..kernels import chunks, rows, transpose
+from ..kernels import chunks, rows, steps, transpose
 from ..kernels import sparse as kernels
-from ..kernels.vectors import padded
+from ..kernels.vectors import aligned, padded
 from . import least_norm
 from .protocol import Fixed, Rows
 
 CHUNK = 1 << 14  # stored entries below which a chunk is not worth its overhead
+GRAM_ROWS = 512  # rows of a Gram matrix's share, which stay in the cache
+STEPS_COST = 28  # operations of an exact row solve, an entry and column, that take as long as steps
 TRANSPOSED = 8  # chunks of a transpose at most: each has a count of every column
 
 
@@ -110,6 +112,9 @@ class Observed:
         _, dX = self.T._loss_row_grad(X, W)
         return loss, dW, dX
 
+    def row_grad(self, W: np.ndarray, X: np.ndarray) -> np.ndarray:
+        return self._loss_row_grad(W, X)[1]
+
     def _loss_row_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray]:
         """Each thread writes its own rows; the other factor's gradient is the transpose's."""
         rank, W, X = W.shape[1], padded(W), padded(X)
@@ -178,6 +183,56 @@ class Observed:
                 target = target - fixed.X[columns] @ fixed.W[i]
             W[i] = least_norm.from_entries(X[columns], weight, target, reg[i])
         return Rows(W, int(failed.sum()))
+
+    def steps_are_cheaper(self, columns: int) -> bool:
+        counts = self.row_counts().astype(np.float64)
+        primal = counts * columns**2 + columns**3 / 3
+        dual = counts**2 * columns + counts**3 / 3
+        return float(np.minimum(primal, dual).sum()) > STEPS_COST * self.nnz * columns
+
+    def near_rows(self, X: np.ndarray, reg: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        weight = self._column_weights
+        lam, Q = np.linalg.eigh(self._gram(X, weight, dtype=self.dtype))
+        lam, Q = np.maximum(lam, 0).astype(self.dtype), Q.astype(self.dtype)
+        right, share = padded(X @ Q), 1 / float(weight.sum(dtype=np.float64))
+        moved = aligned(len(gradient), right.shape[1], self.dtype)
+        entries = self.indptr, self.indices, self.c, self.u, self.v
+
+        def task(lo: int, hi: int, room: Any) -> None:
+            rotated = moved[lo:hi, : len(lam)]
+            np.matmul(gradient[lo:hi] * self.dtype.type(-0.5), Q, out=rotated)
+            steps.approach(entries, right, lam, share, reg, lo, hi, room, moved)
+            rotated[:] = rotated @ Q.T
+
+        chunks.run_with(partial(steps.room, right), task, self._edges, self.n_threads)
+        return moved[:, : len(lam)]
+
+    @cached_property
+    def _column_weights(self) -> np.ndarray:
+        """What an average row would weigh its columns by."""
+        if self.c.size == 0:
+            return self.col_counts().astype(self.dtype)
+        twin = self.T
+        return np.asarray(twin._csr(twin.c) @ np.ones(self.shape[0], self.dtype))
+
+    def _gram(
+        self,
+        W: np.ndarray,
+        weight: np.ndarray,
+        V: np.ndarray | None = None,
+        dtype: Any = np.float64,
+    ) -> np.ndarray:
+        """W' diag(weight) V, or with W again; blocks of rows in `dtype`, their sum in float64."""
+
+        def task(lo: int, hi: int) -> np.ndarray:
+            scale, part = weight[lo:hi, None].astype(dtype), W[lo:hi].astype(dtype, copy=False)
+            if V is not None:
+                return (part * scale).T @ V[lo:hi].astype(dtype, copy=False)
+            part = part * np.sqrt(scale)
+            return part.T @ part  # half the work of other products
+
+        edges = chunks.even_edges(np.arange(len(W) + 1), GRAM_ROWS)
+        return np.asarray(np.sum(chunks.run(task, edges, self.n_threads), axis=0, dtype=np.float64))
 
     def _solve(
         self,

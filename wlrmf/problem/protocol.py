@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -84,3 +84,21 @@ class Problem(Protocol):
 
     def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
         """A∘A∘(Y - W X') as a linear operator of shape (m, n)."""
+
+
+@runtime_checkable
+class Inexact(Problem, Protocol):
+    """A weight structure that can also come near its best rows in less time."""
+
+    def steps_are_cheaper(self, columns: int) -> bool:
+        """Whether `near_rows` takes less time than `best_rows` with so many columns."""
+
+    def near_rows(self, X: np.ndarray, reg: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        """What to add to W to come near the minimiser over W of loss + sum_i reg_i |w_i|^2.
+
+        A few steps of conjugate gradients in each row; none of them raises the row's value.
+        `gradient` is that of the loss and the ridge in W.
+        """
+
+    def row_grad(self, W: np.ndarray, X: np.ndarray) -> np.ndarray:
+        """Gradient of the loss in W alone."""
