@@ -16,7 +16,7 @@ from .validation.errors import describe
 from .validation.options import read_factor, read_int, read_pinned, read_seed
 
 OVERSAMPLING = 8  # columns beyond the rank in the subspace iteration
-ROUNDS = 3  # of it
+ROUNDS = 4  # of it
 DEPENDENT = 1e-5  # least diagonal entry of a Cholesky factor against its largest
 LEAST = 1e-3  # least singular value of a start against its largest: a zero factor never moves
 
