@@ -157,7 +157,7 @@ def test_near_rows(structure, side, rank):
 @sides
 @both_dtypes
 @pytest.mark.parametrize("reg", [0.0, 1.0])
-def test_near_rows_go_down_and_near_the_best(structure, side, dtype, reg):
+def test_near_rows_of_several_panels_go_down_and_near_the_best(structure, side, dtype, reg):
     given = oriented(structure, side, dtype, m=200, n=300)
     W, X = factors(given.shape, 30, dtype=dtype)
     _, moved, (before, after, best) = near(given, X, np.full(len(W), reg, dtype), W)
@@ -299,6 +299,7 @@ for structure in ("observed", "rank-one", "dense"):
 tests.test_best_rows("weighted", "columns", np.float32, True, 19)
 tests.test_best_rows_of_several_tiles("weighted", np.float32, 50)
 tests.test_best_rows_of_several_tiles("observed", np.float64, 50)
+tests.test_near_rows("rank-one", "rows", 40)
 """
 
 
