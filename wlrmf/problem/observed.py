@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks, rows, transpose
 from ..kernels import sparse as kernels
-from ..kernels.vectors import padded
+from ..kernels.vectors import padded, unpadded
 from . import least_norm
 from .protocol import Fixed, Rows
 
@@ -115,7 +115,7 @@ class Observed:
         rank, W, X = W.shape[1], padded(W), padded(X)
         dW = np.empty_like(W)
         parts = self._run(lambda lo, hi: kernels.gradient(*self._arrays, W, X, lo, hi, dW))
-        return sum(parts), np.ascontiguousarray(dW[:, :rank])
+        return sum(parts), unpadded(dW, rank)
 
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         WdW, XdX = padded(W, dW, W), padded(X, dX)
@@ -137,7 +137,7 @@ class Observed:
         out = np.empty((len(W), XdX.shape[1] // 2), self.dtype)
         arrays = self.indptr, self.indices, self.c, self.u, self.v
         self._run(lambda lo, hi: kernels.gauss_newton(*arrays, dWW, XdX, lo, hi, out))
-        return np.ascontiguousarray(out[:, : W.shape[1]])
+        return unpadded(out, W.shape[1])
 
     def _residual(self, W: np.ndarray, X: np.ndarray) -> np.ndarray:
         out = np.empty_like(self.y)
@@ -152,7 +152,7 @@ class Observed:
         out = np.empty((self.shape[0], right.shape[1]), self.dtype)
         arrays = self.indptr, self.indices, values, right
         self._run(lambda lo, hi: kernels.product(*arrays, lo, hi, out))
-        return np.ascontiguousarray(out[:, : columns.shape[1]])
+        return unpadded(out, columns.shape[1])
 
     def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
         by_rows, by_columns = self._residual(W, X), self.T._residual(X, W)
