@@ -175,6 +175,24 @@ def test_near_rows_leave_the_best_rows_alone(structure):
     close(moved, best, np.float64, 100)
 
 
+WIDTHS = [18, 25, 50] if numba.config.DISABLE_JIT else [*range(1, 41), 50, 56, 57, 100]
+
+
+@pytest.mark.parametrize("structure", ["weighted", "rank-one"])
+@both_dtypes
+@pytest.mark.parametrize("rank", WIDTHS)
+def test_best_rows_of_any_width(structure, dtype, rank):
+    """Columns that are no whole vectors, with fewer entries a row than the rank and with more."""
+    for n in (30, 90, 300):
+        given = problem(structure, m=7, n=n, share=0.4, dtype=dtype)
+        X = factors((n,), rank, dtype=dtype)[0]
+        reg = np.random.default_rng(3).uniform(0.5, 2, 7).astype(dtype)
+        fixed = Fixed(*factors(given.shape, 2, seed=4, dtype=dtype))
+        W, deficient = given.best_rows(X, reg, fixed)
+        assert deficient == 0
+        close(W, best_rows(*dense_twin(given), X, reg, fixed), dtype, 100)
+
+
 @all_structures
 @sides
 @pytest.mark.parametrize("rank", [3, 11])
@@ -296,7 +314,8 @@ assert rows.BYTES <= int(bytes_), rows.BYTES
 for structure in ("observed", "rank-one", "dense"):
     for rank in (4, 11):
         tests.test_best_rows(structure, "rows", np.float64, False, rank)
-tests.test_best_rows("weighted", "columns", np.float32, True, 19)
+for rank in (17, 18, 19, 21, 22, 24):
+    tests.test_best_rows("weighted", "columns", np.float32, True, rank)
 tests.test_best_rows_of_several_tiles("weighted", np.float32, 50)
 tests.test_best_rows_of_several_tiles("observed", np.float64, 50)
 tests.test_near_rows("rank-one", "rows", 40)

@@ -13,9 +13,11 @@ A row with fewer entries than unknowns is solved in its dual form, an (entries x
 which at reg = 0 is the minimum-norm solution. Rows whose system is singular to working precision
 are left alone and marked in `failed`: the caller solves them by a rank-revealing method.
 
-Speed comes from `tiles`. X comes `padded`, its columns by zeros to whole tiles, and of a Gram
-matrix the upper triangle counts, by rows. Some rows are solved together, because the factorization
-of one small matrix is a chain of operations that wait for each other.
+Speed comes from `tiles`. X comes `padded`, zeros before its columns to whole vectors, and of a Gram
+matrix the upper triangle counts, by rows: the rows of the padding come first and are left out, so
+that a rank a little above whole vectors costs a few rows more and not a vector of them. Some rows
+are solved together, because the factorization of one small matrix is a chain of operations that
+wait for each other.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from . import gathers, tiles, vectors
 from ._jit import inlined, kernel
 from .vectors import aligned
 
-TILES = "fc77381c4977"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "56fbbd9fca53"  # digest of the tiles, whose changes must renew the kernels cached here
 BLOCK, BYTES, TALL, WIDE = vectors.BLOCK, vectors.BYTES, vectors.TALL, vectors.WIDE
 PANEL = 1 << 14  # bytes of the entries' rows of X that stay in the first-level cache
 TOGETHER = 1 << 15  # bytes of the Gram matrices that are factored together
@@ -37,12 +39,35 @@ ROTATION = 2.2e-16  # relative rounding of the rotation to the eigenbasis, made 
 
 _lanes, _turns, _whole = vectors.lanes_count(), inlined(vectors.turns), inlined(vectors.whole)
 _diagonal, _diagonal_weighted = tiles.diagonal_tile(False), tiles.diagonal_tile(True)
-_add_wide, _add_narrow = tiles.outer_tile(TALL, WIDE, 1), tiles.outer_tile(16, 1, 1)
-_eliminate_wide, _eliminate_narrow = tiles.outer_tile(TALL, WIDE, -1), tiles.outer_tile(TALL, 1, -1)
+_gather, _gather_weighted = tiles.diagonal_tile(False, True), tiles.diagonal_tile(True, True)
 _prefetch = gathers.prefetch_tile()
+_combine_four, _combine_one = gathers.combine_tile(4), gathers.combine_tile(1)
 _unwrap, _transpose = tiles.unwrap_tile(), tiles.transpose_tile()
 _factor, _solve_columns = tiles.factor_block(), tiles.solve_tile()
 _back_substitute, _solve_lanes = tiles.back_block(), tiles.lanes_block()
+
+
+def _strip(tall, sign):
+    """G[base+a:, b:width] = (G or 0) + sign sum of P[e, a:]' Q[e, b:] over e in lo..hi, hi > lo.
+
+    `tall` rows, but no more than a vector has lanes.
+    """
+    wide, narrow = tiles.outer_tile(tall, WIDE, sign), tiles.outer_tile(tall, 1, sign)
+
+    @inlined
+    def strip(G, base, a, b, width, P, Q, lo, hi, fresh):
+        lanes = _lanes(G)
+        while b + WIDE * lanes <= width:
+            wide(G, base, a, b, P, Q, lo, hi, fresh)
+            b += WIDE * lanes
+        while b < width:
+            narrow(G, base, a, b, P, Q, lo, hi, fresh)
+            b += lanes
+
+    return strip
+
+
+_add, _add_pair, _subtract = _strip(TALL, 1), _strip(2, 1), _strip(TALL, -1)
 
 
 class Entries(NamedTuple):
@@ -61,7 +86,7 @@ class Systems(NamedTuple):
 
     G: Any  # the upper triangle counts
     w: Any  # right-hand side, then solution
-    D: Any  # diagonal
+    D: Any  # diagonal, 1 in the padding
     limit: Any  # pivots at or below it vanish
     z: Any  # D^-1/2 U^-T w
     inverse: Any  # D^-1/2
@@ -128,58 +153,81 @@ def room(X: np.ndarray, index: Any) -> tuple[Systems, Panel, Short, Systems]:
 
 
 @inlined
-def _gram(systems, panel, w, row, base, X, width, indices, t, span, weighted, fresh):
-    """Wrapped and off-diagonal blocks of sum s x x' over entries lo..hi; w[base:] += sum t x."""
-    lanes, (first, lo, hi) = _lanes(X), span
-    G, (C, P, Q, s, _) = systems.G, panel
-    for b in range(0, width, lanes):
-        if weighted:
-            _diagonal_weighted(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh)
-        else:
-            _diagonal(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh)
-        row += _turns(lanes)
-    scaled = Q if weighted else P
-    for a in range(0, width - lanes, lanes):
-        b = a + lanes
-        while b + WIDE * lanes <= width:
-            for down in range(a, a + lanes, min(TALL, lanes)):
-                _add_wide(G, base, down, b, P, scaled, 0, hi - lo, fresh)
-            b += WIDE * lanes
-        while b < width:
-            _add_narrow(G, base, a, b, P, scaled, 0, hi - lo, fresh)
-            b += lanes
+def _by_strips(skip, width, lanes):
+    """Whether the first diagonal block that is not all zeros is at most half full and not alone.
+
+    It has fewer rows than a wrapped block has turns: they are made with what is right of it.
+    """
+    return width > lanes and skip % lanes >= lanes // 2
 
 
 @inlined
-def _eliminate(G, base, a, first, width):
-    """Bring the BLOCK rows from a on up to date with all rows above them."""
-    lanes = _lanes(G)
-    for row in range(a, a + BLOCK, min(TALL, lanes)):
-        b = first
-        while b + WIDE * lanes <= width:
-            _eliminate_wide(G, base, row, b, G, G, base, base + a, False)
-            b += WIDE * lanes
-        while b < width:
-            _eliminate_narrow(G, base, row, b, G, G, base, base + a, False)
-            b += lanes
+def _gram(systems, panel, w, row, base, skip, X, width, indices, t, span, weighted, fresh):
+    """Wrapped and off-diagonal blocks of sum s x x' over entries lo..hi; w[base:] += sum t x.
+
+    The first `skip` columns of X are zeros, and as many rows, or one less, are left out.
+    """
+    lanes, (first, lo, hi) = _lanes(X), span
+    G, (C, P, Q, s, _) = systems.G, panel
+    begin = skip // lanes * lanes
+    wrapped = begin + lanes if _by_strips(skip, width, lanes) else begin
+    for b in range(begin, width, lanes):
+        if weighted and b < wrapped:
+            _gather_weighted(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh)
+        elif weighted:
+            _diagonal_weighted(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh)
+        elif b < wrapped:
+            _gather(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh)
+        else:
+            _diagonal(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh)
+        row += _turns(lanes)
+    scaled, tall, a = Q if weighted else P, min(TALL, lanes), skip // 2 * 2
+    while a < width - lanes:
+        b = begin if a < wrapped else a // lanes * lanes + lanes
+        if a % tall == 0:
+            _add(G, base, a, b, width, P, scaled, 0, hi - lo, fresh)
+            a += tall
+        else:
+            _add_pair(G, base, a, b, width, P, scaled, 0, hi - lo, fresh)
+            a += 2
+
+
+@inlined
+def _settle(systems, C, row, base, skip, width, lanes):
+    """Diagonal blocks of G from where `_gram` left them; D is added to the diagonal, and is it."""
+    G, D, b = systems.G, systems.D, skip // lanes * lanes
+    for k in range(skip // BLOCK * BLOCK, skip):
+        G[base + k, k] = D[base + k]
+    if _by_strips(skip, width, lanes):
+        for k in range(skip, b + lanes):
+            D[base + k] += G[base + k, k]
+            G[base + k, k] = D[base + k]
+        b += lanes
+        row += _turns(lanes)
+    for a in range(b, width, lanes):
+        _unwrap(G, base, a, row, C, D)
+        row += _turns(lanes)
 
 
 @kernel
-def _solve_systems(count, width, systems, tolerance):
+def _solve_systems(count, width, skip, systems, tolerance):
     """Solve the first `count` systems G x = w by Cholesky factorization, in place.
 
-    A pivot vanishes against its own diagonal entry, which no scaling of the columns changes, and
-    against the `limit` that is given.
+    The first `skip` unknowns are none: their rows are zeros but for the diagonal. A pivot vanishes
+    against its own diagonal entry, which no scaling of the columns changes, and against the
+    `limit` that is given.
     """
     G, w, D, limit, z, inverse, L, good, _ = systems
-    lanes = _lanes(G)
+    lanes, begin = _lanes(G), skip // BLOCK * BLOCK
+    tall = min(TALL, lanes)
     for k in range(count * width):
         limit[k] = max(limit[k], tolerance * D[k])
     good[:] = 1
-    for a in range(0, width, BLOCK):
+    for a in range(begin, width, BLOCK):
         first = a // lanes * lanes
-        for base in range(0, count * width if a > 0 else 0, width):
-            _eliminate(G, base, a, first, width)
+        for base in range(0, count * width if a > skip else 0, width):
+            for row in range(a, a + BLOCK, tall):
+                _subtract(G, base, row, first, width, G, G, base + skip, base + a, False)
         for q in range(count):
             if not _factor(G, q * width, a, L, limit, w, z, inverse):
                 good[q] = 0
@@ -187,7 +235,7 @@ def _solve_systems(count, width, systems, tolerance):
             for b in range(first, width, lanes):
                 _solve_columns(G, base, a, b, L, inverse, z, w)
     w[: count * width] = 0
-    for a in range(width - BLOCK, -1, -BLOCK):
+    for a in range(width - BLOCK, begin - 1, -BLOCK):
         for base in range(0, count * width, width):
             _back_substitute(G, base, a, a // lanes * lanes, z, inverse, w, width)
 
@@ -212,11 +260,11 @@ def _weigh(i, lo, hi, entries, fixed, s, t):
 
 
 @inlined
-def _primal(i, entries, fixed, X, q, systems, panel):
+def _primal(i, entries, fixed, X, rank, q, systems, panel):
     """System q becomes that of row i, of which D and w are begun."""
     indptr, indices, y, c, u, _ = entries
     width, lanes = X.shape[1], _lanes(X)
-    lo, end, base = indptr[i], indptr[i + 1], q * width
+    lo, end, base, skip = indptr[i], indptr[i + 1], q * width, width - rank
     row = q * _turns(lanes) if width == lanes else 0
     weighted = c.size > 0 or u.size > 0
     fresh = True
@@ -230,27 +278,28 @@ def _primal(i, entries, fixed, X, q, systems, panel):
             _weigh(i, lo, hi, entries, fixed, panel.s, panel.t)
             t, first = panel.t, lo
         span = first, lo, hi
-        _gram(systems, panel, systems.w, row, base, X, width, indices, t, span, weighted, fresh)
+        _gram(
+            systems, panel, systems.w, row, base, skip, X, width, indices, t, span, weighted, fresh
+        )
         fresh = False
         lo = hi
     if width > lanes:
-        for b in range(0, width, lanes):
-            _unwrap(systems.G, base, b, row, panel.C, systems.D)
-            row += _turns(lanes)
+        _settle(systems, panel.C, row, base, skip, width, lanes)
 
 
 @inlined
-def _dual(i, entries, fixed, X, rank, D, base, floor, tolerance, short, panel, systems, out):
+def _dual(i, entries, fixed, X, rank, D, end, floor, tolerance, short, panel, systems, out):
     """Solve row i through its (entries x entries) system; 0 solved, 1 singular, 2 not applicable.
 
     With B as `Short` has it and d = max D:  (B'B + d I) alpha = t / sqrt(s),
-    w = sqrt(d/D) B alpha.
+    w = sqrt(d/D) B alpha. The last `rank` numbers before D's `end` are the row's.
     """
     B, place, order, root, scale = short
     s, t, lanes, zero = panel.s, panel.t, _lanes(X), D.dtype.type(0)
     lo, count = entries.indptr[i], entries.indptr[i + 1] - entries.indptr[i]
-    top = low = D[base]
-    for k in range(base, base + rank):
+    width, begin = X.shape[1], X.shape[1] - rank
+    top = low = D[end - 1]
+    for k in range(end - rank, end):
         top, low = max(top, D[k]), min(low, D[k])
     if low <= floor and top > 0:
         return 2
@@ -259,43 +308,49 @@ def _dual(i, entries, fixed, X, rank, D, base, floor, tolerance, short, panel, s
         if s[p] < entries.u[i] * entries.v[entries.indices[lo + p]] * s.dtype.type(0.01):
             return 2
     size = _whole(count, lanes)
+    skip = size - count
     for p in range(size):
-        within = p < count
-        if within and not s[p] > 0:
+        e = max(p - skip, 0)
+        if not s[e] > 0:
             return 2  # it has no square root, or the system no such row
-        place[p] = entries.indices[lo + p] if within else entries.indices[lo]
-        root[p] = np.sqrt(s[p]) if within else zero
-        systems.w[p] = t[p] / root[p] if within else zero
+        within = p >= skip
+        place[p] = entries.indices[lo + e]
+        root[p] = np.sqrt(s[e]) if within else zero
+        systems.w[p] = t[e] / root[p] if within else zero
         systems.D[p] = top if within else 1
         systems.limit[p] = zero
-    for k in range(rank):
-        scale[k] = np.sqrt(top / D[base + k]) if top > low else 1
-    for b in range(0, X.shape[1], lanes):
+    for k in range(begin, width):
+        scale[k] = np.sqrt(top / D[end - width + k]) if top > low else 1
+    for b in range(begin // lanes * lanes, width, lanes):
         for p in range(0, size, lanes):
             _transpose(B, b, p, X, place, root, scale)
-    gathered = Panel(panel.C, B, B, s, t)
-    _gram(systems, gathered, systems.z, 0, 0, B, size, order, s, (0, 0, rank), False, True)
-    for d in range(size // lanes):
-        _unwrap(systems.G, 0, d * lanes, d * _turns(lanes), panel.C, systems.D)
-    _solve_systems(1, size, systems, tolerance)
+    gathered, span, zeros = Panel(panel.C, B, B, s, t), (0, begin, width), skip // BLOCK * BLOCK
+    _gram(systems, gathered, systems.z, 0, 0, zeros, B, size, order, s, span, False, True)
+    _settle(systems, panel.C, 0, 0, zeros, size, lanes)
+    _solve_systems(1, size, skip, systems, tolerance)
+    for p in range(size):
+        root[p] *= systems.w[p]
+    b = begin // lanes * lanes
+    while b < width:
+        if b + 4 * lanes <= width:
+            _combine_four(B, 0, b, X, place, root, 0, skip, size, True)
+            b += 4 * lanes
+        else:
+            _combine_one(B, 0, b, X, place, root, 0, skip, size, True)
+            b += lanes
     for k in range(rank):
-        out[i, k] = 0
-    for p in range(count):
-        pull, j = systems.w[p] * root[p], place[p]
-        for k in range(rank):
-            out[i, k] += pull * X[j, k]
-    for k in range(rank):
-        out[i, k] *= scale[k] * scale[k]
+        out[i, k] = B[0, begin + k] * scale[begin + k] * scale[begin + k]
     return 0 if systems.good[0] > 0 else 1
 
 
 @inlined
 def _begin(i, u, lam, reg, start, rank, base, width, D, w):
     """Write the diagonal and the right-hand side that row i begins from; the pivots' floor."""
-    floor = D.dtype.type(0)
+    floor, skip = D.dtype.type(0), width - rank
     for k in range(width):
-        D[base + k] = reg[i] if k < rank else 1
+        D[base + k] = 1 if k < skip else reg[i]
         w[base + k] = 0
+    base += skip
     if u.size > 0:
         for k in range(rank):
             D[base + k] += u[i] * lam[k]
@@ -311,12 +366,12 @@ def _finish(count, rank, width, systems, panel, tolerance, out, failed):
     if width == _lanes(out):
         _solve_lanes(panel.C, systems.D, systems.w, tolerance, systems.limit, systems.good)
     else:
-        _solve_systems(count, width, systems, tolerance)
+        _solve_systems(count, width, width - rank, systems, tolerance)
     for q in range(count):
-        i = systems.row[q]
+        i, end = systems.row[q], (q + 1) * width
         failed[i] = systems.good[q] == 0
         for k in range(rank):
-            out[i, k] = systems.w[q * width + k]
+            out[i, k] = systems.w[end - rank + k]
 
 
 @kernel
@@ -333,28 +388,33 @@ def solve(entries, fixed, X, rank, lam, reg, start, lo, hi, room, out, failed):
     waiting = 0
     for i in range(lo, hi):
         base, count = waiting * width, indptr[i + 1] - indptr[i]
+        end = base + width
         D, w = systems.D, systems.w
         floor = _begin(i, u, lam, reg, start, rank, base, width, D, w)
         state = 2
         if count == 0:
             state = 0
-            for k in range(base, base + rank):
+            for k in range(end - rank, end):
                 known = D[k] > floor
-                out[i, k - base] = w[k] / D[k] if known else D.dtype.type(0)
+                out[i, k - end + rank] = w[k] / D[k] if known else D.dtype.type(0)
                 state = state if known or u.size == 0 else 1
-        elif count < rank and start.size == 0 and (_whole(count, lanes) < width or D[base] == 0):
+        elif (
+            count < rank
+            and start.size == 0
+            and (_whole(count, lanes) < width or D[end - rank] == 0)
+        ):
             state = _dual(
-                i, entries, fixed, X, rank, D, base, floor, tolerance, short, panel, alone, out
+                i, entries, fixed, X, rank, D, end, floor, tolerance, short, panel, alone, out
             )
         if state < 2:
             failed[i] = state == 1
         else:
-            _primal(i, entries, fixed, X, waiting, systems, panel)
+            _primal(i, entries, fixed, X, rank, waiting, systems, panel)
             systems.row[waiting] = i
             if width == lanes:
                 systems.limit[waiting] = floor
             else:
-                systems.limit[base : base + width] = floor
+                systems.limit[base:end] = floor
             waiting += 1
         if waiting == systems.row.size or (waiting > 0 and i == hi - 1):
             _finish(waiting, rank, width, systems, panel, tolerance, out, failed)
@@ -366,12 +426,13 @@ def _unpack(packed, reg, out, i, q, width, systems, C):
     """System q becomes that of row i, a packed lower triangle plus reg I."""
     rank, lanes, base = out.shape[1], _lanes(C), q * width
     G, D, w, e, row = systems.G, systems.D, systems.w, 0, q * _turns(lanes)
+    skip = width - rank
     for a in range(width):
-        D[base + a] = reg[i] if a < rank else 1
-        w[base + a] = out[i, a] if a < rank else 0
+        D[base + a] = 1 if a < skip else reg[i]
+        w[base + a] = 0 if a < skip else out[i, a - skip]
         for b in range(a + 1):
-            value = packed[i, e] if a < rank else G.dtype.type(0)
-            e += 1
+            value = packed[i, e] if b >= skip else G.dtype.type(0)
+            e += b >= skip
             if width > lanes:
                 G[base + b, a] = value
             elif a - b <= lanes // 2:

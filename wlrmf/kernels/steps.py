@@ -23,7 +23,7 @@ import numpy as np
 from . import gathers, vectors
 from ._jit import inlined, kernel
 
-TILES = "fc77381c4977"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "56fbbd9fca53"  # digest of the tiles, whose changes must renew the kernels cached here
 CACHE = 1 << 15  # bytes of a panel's rows of X, which stay in the first-level cache
 STEPS = 8  # of a row at most
 ENOUGH = 1e-3  # of the residual's square, in the preconditioner's norm: less costs iterations later
@@ -69,8 +69,9 @@ def _begin(i, entries, lam, share, reg, b, own):
     base = u[i] if u.size > 0 else b.dtype.type(0)
     scale = b.dtype.type(base + max(mass, 0.0) * share)
     floor = b.dtype.type(LEAST) * (scale * lam[lam.size - 1] + reg[i])
+    padding = own.shape[1] - lam.size
     for k in range(own.shape[1]):
-        value = lam[k] if k < lam.size else b.dtype.type(0)
+        value = lam[k - padding] if k >= padding else b.dtype.type(0)
         own[D, k] = base * value + reg[i]
         pivot = max(scale * value + reg[i], floor)
         own[M, k] = one / pivot if pivot > 0 else b.dtype.type(0)

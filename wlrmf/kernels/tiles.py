@@ -18,15 +18,17 @@ from numba.extending import intrinsic
 from .vectors import BLOCK, BYTES, INDEX, PLAIN, call, turns
 
 
-def diagonal_tile(weighted):
+def diagonal_tile(weighted, gathers_only=False):
     """Diagonal block of sum s x x' at column b, wrapped, over entries lo..hi; its w += sum t x.
 
     C[row + k, i] (+)= sum s_e x_i x_(i + k mod lanes), x = X[indices[e], b:]; w[base + b:]. On the
-    way x goes to P and, if weighted, s x to Q. s, P and Q begin with entry lo, t with `first`.
+    way x goes to P and, if weighted, s x to Q. s, P and Q begin with entry lo, t with `first`. The
+    block itself is left out if this `gathers_only`.
     """
+    wanted = (lambda every: 0) if gathers_only else turns
 
     def write(code, C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh):
-        at, rows = code.builder.add(base, b), code.rows(row, code.turns)
+        at, rows = code.builder.add(base, b), code.rows(row, wanted(code.lanes))
         sums = [code.builder.select(fresh, code.zero, C.vector(row, INDEX(0))) for row in rows]
 
         def products(e, running):
@@ -36,7 +38,7 @@ def diagonal_tile(weighted):
             if weighted:
                 scaled = code.builder.fmul(x, s.splat(p))
                 Q.store(scaled, p, b)
-            ends = [code.fma(scaled, code.rotate(x, k), running[k]) for k in range(code.turns)]
+            ends = [code.fma(scaled, code.rotate(x, k), running[k]) for k in range(len(rows))]
             return [*ends, code.fma(t.splat(code.builder.sub(e, first)), x, running[-1])]
 
         *ends, pull = code.loop([*sums, w.vector(at)], lo, hi, products)
@@ -49,7 +51,7 @@ def diagonal_tile(weighted):
         integer = types.intp
         return types.void(
             C, *[integer] * 3, w, X, indices, s, t, P, Q, *[integer] * 3, types.boolean
-        ), partial(call, write, f"diagonal{int(weighted)}")
+        ), partial(call, write, f"diagonal{int(weighted)}x{int(gathers_only)}")
 
     def plain(C, row, b, base, w, X, indices, s, t, P, Q, first, lo, hi, fresh):
         lanes, count = BYTES // X.itemsize, hi - lo
@@ -58,7 +60,7 @@ def diagonal_tile(weighted):
         P[:count, block] = x
         if weighted:
             Q[:count, block] = scaled = s[:count, None] * x
-        for k in range(turns(lanes)):
+        for k in range(wanted(lanes)):
             total = np.sum(scaled * np.roll(x, -k, axis=1), axis=0)
             C[row + k] = total + (0 if fresh else C[row + k])
         w[base + b : base + b + lanes] += t[lo - first : hi - first] @ x

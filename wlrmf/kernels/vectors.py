@@ -254,14 +254,23 @@ def _aligned(rows: int, columns: int, dtype: Any) -> np.ndarray:
 
 
 def padded(*factors: np.ndarray) -> np.ndarray:
-    """Factors side by side on cache-line boundaries, the columns of each padded by zeros."""
+    """Factors side by side on cache-line boundaries, zeros before the columns of each.
+
+    Before, because the row solves then leave out the first rows of an upper triangle; zeros behind
+    would be columns in the middle of vectors.
+    """
     lanes = BYTES // factors[0].itemsize
     edges = np.cumsum([0] + [whole(max(factor.shape[1], 1), lanes) for factor in factors])
     out = _aligned(len(factors[0]), int(edges[-1]), factors[0].dtype)
-    for factor, first, end in zip(factors, edges[:-1], edges[1:], strict=True):
-        out[:, first : first + factor.shape[1]] = factor
-        out[:, first + factor.shape[1] : end] = 0
+    for factor, begin, end in zip(factors, edges[:-1], edges[1:], strict=True):
+        first = end - factor.shape[1]
+        out[:, begin:first], out[:, first:end] = 0, factor
     return out
+
+
+def unpadded(columns: np.ndarray, count: int) -> np.ndarray:
+    """The last columns, which are those of a factor that was padded."""
+    return np.ascontiguousarray(columns[:, columns.shape[1] - count :])
 
 
 def depth(row_bytes: int, cache: int) -> int:

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks, rows, steps, transpose
 from ..kernels import sparse as kernels
-from ..kernels.vectors import aligned, padded
+from ..kernels.vectors import aligned, padded, unpadded
 from . import least_norm
 from .protocol import Fixed, Rows
 
@@ -120,7 +120,7 @@ class Observed:
         rank, W, X = W.shape[1], padded(W), padded(X)
         dW = np.empty_like(W)
         parts = self._run(lambda lo, hi: kernels.gradient(*self._arrays, W, X, lo, hi, dW))
-        return sum(parts), np.ascontiguousarray(dW[:, :rank])
+        return sum(parts), unpadded(dW, rank)
 
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         WdW, XdX = padded(W, dW, W), padded(X, dX)
@@ -142,7 +142,7 @@ class Observed:
         out = np.empty((len(W), XdX.shape[1] // 2), self.dtype)
         arrays = self.indptr, self.indices, self.c, self.u, self.v
         self._run(lambda lo, hi: kernels.gauss_newton(*arrays, dWW, XdX, lo, hi, out))
-        return np.ascontiguousarray(out[:, : W.shape[1]])
+        return unpadded(out, W.shape[1])
 
     def _residual(self, W: np.ndarray, X: np.ndarray) -> np.ndarray:
         out = np.empty_like(self.y)
@@ -157,7 +157,7 @@ class Observed:
         out = np.empty((self.shape[0], right.shape[1]), self.dtype)
         arrays = self.indptr, self.indices, values, right
         self._run(lambda lo, hi: kernels.product(*arrays, lo, hi, out))
-        return np.ascontiguousarray(out[:, : columns.shape[1]])
+        return unpadded(out, columns.shape[1])
 
     def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
         by_rows, by_columns = self._residual(W, X), self.T._residual(X, W)
@@ -194,18 +194,19 @@ class Observed:
         weight = self._column_weights
         lam, Q = np.linalg.eigh(self._gram(X, weight, dtype=self.dtype))
         lam, Q = np.maximum(lam, 0).astype(self.dtype), Q.astype(self.dtype)
-        right, share = padded(X @ Q), 1 / float(weight.sum(dtype=np.float64))
+        right, total = padded(X @ Q), float(weight.sum(dtype=np.float64))
         moved = aligned(len(gradient), right.shape[1], self.dtype)
+        share = 1 / total if total > 0 else 0.0
         entries = self.indptr, self.indices, self.c, self.u, self.v
 
         def task(lo: int, hi: int, room: Any) -> None:
-            rotated = moved[lo:hi, : len(lam)]
+            rotated = moved[lo:hi, -len(lam) :]
             np.matmul(gradient[lo:hi] * self.dtype.type(-0.5), Q, out=rotated)
             steps.approach(entries, right, lam, share, reg, lo, hi, room, moved)
             rotated[:] = rotated @ Q.T
 
         chunks.run_with(partial(steps.room, right), task, self._edges, self.n_threads)
-        return moved[:, : len(lam)]
+        return moved[:, -len(lam) :]
 
     @cached_property
     def _column_weights(self) -> np.ndarray:
