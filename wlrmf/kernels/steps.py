@@ -25,6 +25,7 @@ from ._jit import inlined, kernel
 
 TILES = "56fbbd9fca53"  # digest of the tiles, whose changes must renew the kernels cached here
 CACHE = 1 << 15  # bytes of a panel's rows of X, which stay in the first-level cache
+FAR = 1 << 25  # bytes of a factor that no cache holds; for lesser ones fetching ahead costs time
 STEPS = 8  # of a row at most
 ENOUGH = 1e-3  # of the residual's square, in the preconditioner's norm: less costs iterations later
 LEAST = 1e-7  # preconditioner against its largest number: without a ridge it can vanish
@@ -33,6 +34,7 @@ P, Q, D, M, MOVE = range(
 )  # direction, its product, diagonal, 1/preconditioner, what has been moved
 
 _lanes, _dots = vectors.lanes_count(), gathers.dots_tile()
+_prefetch = gathers.prefetch_tile()
 _combine_four, _combine_one = gathers.combine_tile(4), gathers.combine_tile(1)
 
 
@@ -87,6 +89,9 @@ def _product(i, entries, X, b, own):
     at, end = indptr[i], indptr[i + 1]
     while at < end:
         hi, k = min(at + b.size, end), 0
+        ahead = min(hi + b.size, indices.size)
+        if ahead > hi and X.nbytes > FAR:
+            _prefetch(X, width, indices, hi, ahead)
         _dots(b, own, P, 0, X, 0, width, indices, at, hi)
         _weigh(i, at, hi, entries, b)
         while k + 4 * lanes <= width:
