@@ -149,6 +149,8 @@ def test_several_chunks_and_blocks(structure):
         close(got, wanted, np.float64)
     reg = np.ones(given.shape[0])
     close(given.best_rows(X, reg).W, best_rows(T, C, X, reg), np.float64, 10)
+    reg = np.ones(given.shape[1])
+    close(given.T.best_rows(W, reg).W, best_rows(T.T, C.T, W, reg), np.float64, 10)
 
 
 @all_structures
@@ -174,7 +176,8 @@ def test_any_number_of_threads_gives_the_same_bits(structure, dtype):
         reg = np.ones(given.shape[0], dtype)
         value, dW, dX = given.loss_grad(W, X)
         q = given.line(W, X, dW, dX)
-        answers.append([np.float64(value), dW, dX, q, given.best_rows(X, reg).W, given.loss(W, X)])
+        rows = given.best_rows(X, reg).W, given.T.best_rows(W, reg[:400]).W
+        answers.append([np.float64(value), dW, dX, q, *rows, given.loss(W, X)])
     for other in answers[1:]:
         for got, wanted in zip(other, answers[0], strict=True):
             np.testing.assert_array_equal(got, wanted)

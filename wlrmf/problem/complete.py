@@ -39,10 +39,10 @@ class Complete(Dense):
         b = np.empty((self.shape[0], len(s)))
 
         def task(lo: int, hi: int) -> None:
-            for some in self._spans(lo, hi):
+            for some in self.spans(lo, hi):
                 np.matmul(self.Y[some].astype(np.float64), U, out=b[some])
 
-        chunks.run(task, self._edges(), self.n_threads)
+        chunks.run(task, self.edges(), self.n_threads)
         if fixed is not None:
             b -= fixed.W @ (fixed.X.T.astype(np.float64) @ U)
         D = s**2 + reg[:, None].astype(np.float64)
