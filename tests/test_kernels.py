@@ -83,6 +83,17 @@ def test_residual_operator(structure, side):
     assert dot_test(operator) < 1e-14
 
 
+@sides
+def test_heavy_cells_of_a_dense_start_count_no_more(side):
+    given = oriented("dense", side, np.float64)
+    W, X = factors(given.shape)
+    T, C = dense_twin(given)
+    weight = C / (C + (np.sqrt(C[C > 0]).mean() / 2) ** 2)
+    operator = given.start_operator(W, X)
+    close(operator @ np.eye(given.shape[1]), residual(T, weight, W, X), np.float64)
+    assert dot_test(operator) < 1e-14
+
+
 @all_structures
 @sides
 @both_dtypes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
+from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks
 from .dense import Dense
@@ -25,6 +26,9 @@ class Complete(Dense):
 
     def mean(self) -> float:
         return float(self.Y.mean(dtype=np.float64))
+
+    def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+        return self.residual_operator(W, X)
 
     def total_weight(self) -> float:
         return float(self.Y.size)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve
-from scipy.sparse.linalg import LinearOperator, aslinearoperator
+from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks
 from ..kernels import dense as kernels
@@ -210,11 +210,47 @@ class Dense:
         return rows, sum(shares[1:], start=shares[0])
 
     def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
-        R = W @ X.T
-        np.subtract(self.Y, R, out=R)
-        if self.A2.size:
-            R *= self.A2
-        return aslinearoperator(R)
+        return self._operator(W, X, lambda A2: A2)
+
+    def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+        """With the weights a / (a + k), k the square of half the mean of A over the seen cells.
+
+        The leading factors of A∘A∘(Y - W X') itself are those of its few heaviest cells. Sums of
+        cells are least noisy if a cell that is known better than the signal is large counts no
+        more for that; how large it is, weights that are known up to a factor do not tell.
+        """
+        knee = self.dtype.type((self._root_sum() / self.nnz / 2) ** 2)
+        return self._operator(W, X, lambda A2: A2 / (A2 + knee))
+
+    def _root_sum(self) -> float:
+        """Sum of A."""
+
+        def task(lo: int, hi: int) -> float:
+            blocks = (self.A2[some] for some in self.spans(lo, hi))
+            return sum(float(np.sqrt(block).sum(dtype=np.float64)) for block in blocks)
+
+        return sum(chunks.run(task, self.edges(), self.n_threads))
+
+    def _operator(self, W: np.ndarray, X: np.ndarray, weight: Any) -> LinearOperator:
+        """weight(A∘A)∘(Y - W X')."""
+        R = np.empty(self.shape, self.dtype)
+
+        def fill(lo: int, hi: int) -> None:
+            for some in self.spans(lo, hi):
+                np.matmul(W[some], X.T, out=R[some])
+                np.subtract(self.Y[some], R[some], out=R[some])
+                if self.A2.size:
+                    R[some] *= weight(self.A2[some])
+
+        def product(matrix: np.ndarray, edges: np.ndarray, right: np.ndarray) -> np.ndarray:
+            parts = chunks.run(lambda lo, hi: matrix[lo:hi] @ right, edges, self.n_threads)
+            return np.concatenate(parts)
+
+        chunks.run(fill, self.edges(), self.n_threads)
+        forward, backward = partial(product, R, self.edges()), partial(product, R.T, self.T.edges())
+        return LinearOperator(
+            self.shape, forward, backward, matmat=forward, rmatmat=backward, dtype=self.dtype
+        )
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
         """Rows of the same weights share a factorization; few columns of X have few products."""
