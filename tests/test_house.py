@@ -113,7 +113,7 @@ def test_kernels_stand_alone(path):
     assert set(imports(path)) <= {"kernels._jit", *(f"kernels.{name[:-3]}" for name in TILES)}
 
 
-@pytest.mark.parametrize("name", ["rows", "sparse", "steps"])
+@pytest.mark.parametrize("name", ["rows", "sparse", "steps", "dense"])
 def test_kernels_made_of_tiles_are_renewed_with_them(name):
     module = importlib.import_module(f"wlrmf.kernels.{name}")
     text = b"".join((ROOT / "kernels" / tiles).read_bytes() for tiles in TILES)

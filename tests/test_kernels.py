@@ -96,6 +96,17 @@ def test_residual_operator(structure, side):
     assert dot_test(operator) < 1e-14
 
 
+@sides
+def test_heavy_cells_of_a_dense_start_count_no_more(side):
+    given = oriented("dense", side, np.float64)
+    W, X = factors(given.shape)
+    T, C = dense_twin(given)
+    weight = C / (C + (np.sqrt(C[C > 0]).mean() / 2) ** 2)
+    operator = given.start_operator(W, X)
+    close(operator @ np.eye(given.shape[1]), residual(T, weight, W, X), np.float64)
+    assert dot_test(operator) < 1e-14
+
+
 @all_structures
 @sides
 @both_dtypes
@@ -230,6 +241,8 @@ def test_several_chunks_and_blocks(structure):
         close(got, wanted, np.float64)
     reg = np.ones(given.shape[0])
     close(given.best_rows(X, reg).W, best_rows(T, C, X, reg), np.float64, 10)
+    reg = np.ones(given.shape[1])
+    close(given.T.best_rows(W, reg).W, best_rows(T.T, C.T, W, reg), np.float64, 10)
 
 
 @all_structures
@@ -255,7 +268,8 @@ def test_any_number_of_threads_gives_the_same_bits(structure, dtype):
         reg = np.ones(given.shape[0], dtype)
         value, dW, dX = given.loss_grad(W, X)
         q = given.line(W, X, dW, dX)
-        answers.append([np.float64(value), dW, dX, q, given.best_rows(X, reg).W, given.loss(W, X)])
+        rows = given.best_rows(X, reg).W, given.T.best_rows(W, reg[:400]).W
+        answers.append([np.float64(value), dW, dX, q, *rows, given.loss(W, X)])
         if structure in LISTS:
             answers[-1].append(given.near_rows(X, reg, dW))
     for other in answers[1:]:

@@ -93,7 +93,7 @@ def _random(objective: Objective, pins: Pins, generator: np.random.Generator) ->
 
 
 def _spectral(objective: Objective, pins: Pins, generator: np.random.Generator) -> State:
-    """Leading singular vectors of A∘A∘(Y − pinned), scaled by the exact step from zero.
+    """Leading singular vectors of the weighted Y − pinned, scaled by the exact step from zero.
 
     By subspace iteration (Halko, Martinsson & Tropp 2011, doi:10.1137/090771806, algorithm 4.4).
     """
@@ -102,7 +102,7 @@ def _spectral(objective: Objective, pins: Pins, generator: np.random.Generator) 
     rank, width = layout.rank, min(layout.rank + OVERSAMPLING, *problem.shape)
     if rank > width or rank == 0:
         return _random(objective, pins, generator)
-    Z = problem.residual_operator(left, right)
+    Z = problem.start_operator(left, right)
     V = generator.standard_normal((problem.shape[1], width)).astype(problem.dtype)
     for _ in range(ROUNDS - 1):
         U = Z.matmat(V)

@@ -1,4 +1,4 @@
-"""Loss, residual, line and Gauss-Newton kernels over a block of a dense matrix.
+"""Loss, residual and line kernels over a block of a dense matrix, and products with narrow ones.
 
 `M` holds the block's predictions, one GEMM made by the caller; an empty `A2` means weight 1.
 """
@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from . import tiles, vectors
+from ._jit import inlined, kernel
+
+TILES = "e449baa281b1"  # digest of the tiles, whose changes must renew the kernels cached here
+TALL, WIDE = vectors.TALL, vectors.WIDE
+DEPTH = 128  # rows of the narrow matrix that stay in the first-level cache
+
+_lanes = vectors.lanes_count()
+_wide, _narrow = tiles.outer_tile(TALL, WIDE, 1), tiles.outer_tile(TALL, 1, 1)
+_wide_rows, _narrow_rows = (tiles.outer_tile(TALL, wide, 1, turned=True) for wide in (WIDE, 1))
 
 
 @kernel
@@ -72,3 +81,48 @@ def gather(Y, A2, indices, y, c):
         for j in range(Y.shape[1]):
             indices[e], y[e], c[e] = j, Y[i, j], A2[i, j]
             e += A2[i, j] != 0
+
+
+@inlined
+def _add_tiles(P, by_rows, Q, a, lo, hi, fresh, out):
+    """The rows of `out` from a on, as many as a tile has, += those of P' or P times Q[lo:hi]."""
+    lanes, b = _lanes(out), 0
+    while b + WIDE * lanes <= out.shape[1]:
+        if by_rows:
+            _wide_rows(out, 0, a, b, P, Q, lo, hi, fresh)
+        else:
+            _wide(out, 0, a, b, P, Q, lo, hi, fresh)
+        b += WIDE * lanes
+    while b < out.shape[1]:
+        if by_rows:
+            _narrow_rows(out, 0, a, b, P, Q, lo, hi, fresh)
+        else:
+            _narrow(out, 0, a, b, P, Q, lo, hi, fresh)
+        b += lanes
+
+
+@kernel
+def add_product(P, by_rows, Q, count, fresh, out):
+    """Add P Q (`by_rows`) or P' Q to the first `count` rows of `out`, or if `fresh` write it there.
+
+    Q is `vectors.padded`; P and `out` have room for whole tiles of rows of `out`.
+    """
+    for lo in range(0, Q.shape[0], DEPTH):
+        for a in range(0, count, min(TALL, _lanes(out))):
+            hi = min(lo + DEPTH, Q.shape[0])
+            _add_tiles(P, by_rows, Q, a, lo, hi, fresh and lo == 0, out)
+
+
+@kernel
+def weigh(Y, A2, weights, targets):
+    """Write A2 and A2∘Y where there is room for whole tiles, in one pass."""
+    for i in range(Y.shape[0]):
+        for j in range(Y.shape[1]):
+            weights[i, j] = A2[i, j]
+        for j in range(Y.shape[1]):
+            targets[i, j] = weights[i, j] * Y[i, j]
+
+
+def whole_tiles(count):
+    """Rows of whole tiles that hold so many."""
+    return -(-count // TALL) * TALL

@@ -176,10 +176,10 @@ def lanes_block():
     return plain if PLAIN else block
 
 
-def outer_tile(tall, wide, sign):
+def outer_tile(tall, wide, sign, turned=False):
     """G[base+a:, b:] = (G or 0) + sign sum of P[e, a:]' Q[e, b:] over e in lo..hi, hi > lo.
 
-    `tall` rows, but no more than a vector has lanes, of `wide` vectors.
+    `tall` rows, but no more than a vector has lanes, of `wide` vectors. If `turned`, P[a:, e].
     """
 
     def write(code, G, base, a, b, P, Q, lo, hi, fresh):
@@ -189,7 +189,8 @@ def outer_tile(tall, wide, sign):
         sums = [code.builder.select(fresh, code.zero, G.vector(*place)) for place in places]
 
         def products(e, running):
-            right, left = [Q.vector(e, c) for c in across], [P.scalar(e, r) for r in down]
+            right = [Q.vector(e, c) for c in across]
+            left = [P.scalar(r, e) if turned else P.scalar(e, r) for r in down]
             left = [code.splat(code.builder.fneg(x) if sign < 0 else x) for x in left]
             pairs = [(x, y) for x in left for y in right]
             return [code.fma(x, y, z) for (x, y), z in zip(pairs, running, strict=True)]
@@ -202,13 +203,14 @@ def outer_tile(tall, wide, sign):
         integer = types.intp
         return types.void(
             G, integer, integer, integer, P, Q, integer, integer, types.boolean
-        ), partial(call, write, f"outer{tall}x{wide}x{sign}")
+        ), partial(call, write, f"outer{tall}x{wide}x{sign}x{int(turned)}")
 
     def plain(G, base, a, b, P, Q, lo, hi, fresh):
         lanes = BYTES // G.itemsize
         down, across = slice(a, a + min(tall, lanes)), slice(b, b + wide * lanes)
         block = G[base + a : base + down.stop, across]
-        block[:] = (0 if fresh else block) + sign * (P[lo:hi, down].T @ Q[lo:hi, across])
+        left = P[down, lo:hi] if turned else P[lo:hi, down].T
+        block[:] = (0 if fresh else block) + sign * (left @ Q[lo:hi, across])
 
     return plain if PLAIN else tile
 

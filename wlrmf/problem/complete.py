@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
+from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks
 from .dense import Dense
@@ -26,6 +27,9 @@ class Complete(Dense):
     def mean(self) -> float:
         return float(self.Y.mean(dtype=np.float64))
 
+    def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+        return self.residual_operator(W, X)
+
     def total_weight(self) -> float:
         return float(self.Y.size)
 
@@ -39,10 +43,10 @@ class Complete(Dense):
         b = np.empty((self.shape[0], len(s)))
 
         def task(lo: int, hi: int) -> None:
-            for some in self._spans(lo, hi):
+            for some in self.spans(lo, hi):
                 np.matmul(self.Y[some].astype(np.float64), U, out=b[some])
 
-        chunks.run(task, self._edges(), self.n_threads)
+        chunks.run(task, self.edges(), self.n_threads)
         if fixed is not None:
             b -= fixed.W @ (fixed.X.T.astype(np.float64) @ U)
         D = s**2 + reg[:, None].astype(np.float64)

@@ -9,26 +9,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve
-from scipy.sparse.linalg import LinearOperator, aslinearoperator
+from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks
 from ..kernels import dense as kernels
 from ..kernels.rows import SINGULAR, Entries, room, solve, solve_packed
 from ..kernels.vectors import padded
-from . import least_norm
+from . import grams, least_norm
 from .observed import Observed
 from .protocol import Fixed, Rows
 
 BLOCK = 1 << 16  # cells of a temporary, so that it stays in cache between the GEMM and the kernel
+TILE = 8  # rows of a tile
 CHUNK = 1 << 18  # cells below which a chunk does not repay the thread that computes it
-GRAM_CHUNK = 1 << 24  # the same for row solves, in products
 GRADIENT_CHUNKS = 16  # each holds its own share of dX
 ALIKE = 8  # rows of the same weights that repay their being found
-GRAM_ROWS = 256  # rows whose Gram matrices are one GEMM
-GRAM_CELLS = 1 << 20  # numbers in a block of Khatri-Rao products
-# Where a GEMM over all cells, seen or not, beats the tiles of the sparse row solve.
-FEW = 12  # rank
-HOLES = 0.4  # share of seen cells
+GRAM_ROWS = 256  # rows that repay the thread that solves them
+# Products over all cells, seen or not, beat the tiles of the sparse row solve up to this many bytes
+# of a row of X for each share of seen cells: rank 25 in float32 if half of them are.
+NARROW = 200
 
 
 class _Task(NamedTuple):
@@ -90,7 +89,8 @@ class Dense:
         indptr = np.concatenate(([0], np.cumsum(self.row_counts()[rows])))
         indices = np.empty(indptr[-1] + 1, np.int32)  # one too many: see `gather`
         y, c = np.empty((2, indptr[-1] + 1), self.dtype)
-        kernels.gather(self._block(self.Y, rows), self._block(self.A2, rows), indices, y, c)
+        Y, A2 = (np.ascontiguousarray(matrix[rows]) for matrix in (self.Y, self.A2))
+        kernels.gather(Y, A2, indices, y, c)
         none = np.empty(0, self.dtype)
         return Entries(indptr, indices[:-1], y[:-1], c[:-1], none, none)
 
@@ -109,66 +109,96 @@ class Dense:
         W, X = (np.broadcast_to(zero, (size, 1)) for size in self.shape)
         return self.loss(W, X)
 
-    def _block(self, matrix: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
-        """Some rows, contiguous; the empty matrix of weights stays empty."""
-        return np.ascontiguousarray(matrix[rows]) if matrix.size else np.empty((0, 0), self.dtype)
+    @property
+    def along_memory(self) -> bool:
+        """Whether rows are contiguous; of a transpose they are not: passes over it are over T."""
+        return self.Y.flags.c_contiguous
 
-    def _spans(self, lo: int, hi: int) -> Iterator[slice]:
-        step = max(1, BLOCK // self.shape[1])
+    @property
+    def block_rows(self) -> int:
+        """Rows whose temporaries stay in cache: whole tiles of them, unless they are very long."""
+        m, n = self.shape
+        return min(m, max(TILE if n <= BLOCK else 1, BLOCK // n // TILE * TILE))
+
+    def spans(self, lo: int, hi: int) -> Iterator[slice]:
+        """Blocks of the rows lo..hi."""
+        step = self.block_rows
         return (slice(at, min(at + step, hi)) for at in range(lo, hi, step))
 
-    def _edges(self, most: int = chunks.MAX_CHUNKS) -> np.ndarray:
+    def edges(self, most: int = chunks.MAX_CHUNKS) -> np.ndarray:
+        """Chunks for a pass over all cells."""
         m, n = self.shape
         return chunks.even_edges(np.arange(m + 1) * n, max(CHUNK, m * n // most))
 
+    def _blocks(self, count: int) -> np.ndarray:
+        """For what a thread makes of a block."""
+        return np.empty((count, self.block_rows, self.shape[1]), self.dtype)
+
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
-        def task(lo: int, hi: int) -> float:
+        if not self.along_memory:
+            return self.T.loss(X, W)
+        right = np.ascontiguousarray(X.T)
+
+        def task(lo: int, hi: int, own: np.ndarray) -> float:
             total = 0.0
-            for some in self._spans(lo, hi):
-                M = W[some] @ X.T
-                total += kernels.loss(self._block(self.Y, some), self._block(self.A2, some), M)
+            for some in self.spans(lo, hi):
+                M = np.matmul(W[some], right, out=own[0, : some.stop - some.start])
+                total += kernels.loss(self.Y[some], self.A2[some], M)
             return total
 
-        return sum(chunks.run(task, self._edges(), self.n_threads))
+        room = partial(self._blocks, 1)
+        return sum(chunks.run_with(room, task, self.edges(), self.n_threads))
 
     def loss_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        dW = np.empty_like(W)
+        if not self.along_memory:
+            loss, dX, dW = self.T.loss_grad(X, W)
+            return loss, dW, dX
+        dW, right = np.empty_like(W), np.ascontiguousarray(X.T)
 
-        def task(lo: int, hi: int) -> tuple[float, np.ndarray]:
-            total, share = 0.0, np.zeros_like(X)
-            for some in self._spans(lo, hi):
-                M = W[some] @ X.T
-                total += kernels.residual(self._block(self.Y, some), self._block(self.A2, some), M)
-                np.multiply(M @ X, -2, out=dW[some])
-                share += M.T @ W[some]
+        def task(lo: int, hi: int, own: np.ndarray) -> tuple[float, np.ndarray]:
+            total, share = 0.0, np.zeros_like(right)
+            for some in self.spans(lo, hi):
+                M = np.matmul(W[some], right, out=own[0, : some.stop - some.start])
+                total += kernels.residual(self.Y[some], self.A2[some], M)
+                np.matmul(M, X, out=dW[some])
+                share += W[some].T @ M
             return total, share
 
-        parts = chunks.run(task, self._edges(GRADIENT_CHUNKS), self.n_threads)
+        room, edges = partial(self._blocks, 1), self.edges(GRADIENT_CHUNKS)
+        parts = chunks.run_with(room, task, edges, self.n_threads)
         dX = sum((share for _, share in parts[1:]), start=parts[0][1])
-        return sum(total for total, _ in parts), dW, -2 * dX
+        return sum(total for total, _ in parts), -2 * dW, np.multiply(dX.T, -2, order="C")
 
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
-        left, right = np.hstack([dW, W]), np.hstack([X, dX])
+        if not self.along_memory:
+            return self.T.line(X, W, dX, dW)
+        left, right = np.hstack([dW, W]), np.vstack([X.T, dX.T])
+        rank = X.shape[1]
 
-        def task(lo: int, hi: int) -> np.ndarray:
+        def task(lo: int, hi: int, own: np.ndarray) -> np.ndarray:
             q = np.zeros(5)
-            for some in self._spans(lo, hi):
-                M, B, D = W[some] @ X.T, left[some] @ right.T, dW[some] @ dX.T
-                Y, A2 = self._block(self.Y, some), self._block(self.A2, some)
-                kernels.line(Y, A2, M, B, D, q)
+            for some in self.spans(lo, hi):
+                M, B, D = own[:, : some.stop - some.start]
+                np.matmul(W[some], right[:rank], out=M)
+                np.matmul(left[some], right, out=B)
+                np.matmul(dW[some], right[rank:], out=D)
+                kernels.line(self.Y[some], self.A2[some], M, B, D, q)
             return q
 
-        return np.sum(chunks.run(task, self._edges(), self.n_threads), axis=0)
+        room = partial(self._blocks, 3)
+        return np.sum(chunks.run_with(room, task, self.edges(), self.n_threads), axis=0)
 
     def gn_product(
         self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
+        if not self.along_memory:
+            return self.T.gn_product(X, W, dX, dW)[::-1]
         left, right = np.hstack([dW, W]), np.hstack([X, dX])
         rows = np.empty_like(W)
 
         def task(lo: int, hi: int) -> np.ndarray:
             share = np.zeros_like(X)
-            for some in self._spans(lo, hi):
+            for some in self.spans(lo, hi):
                 B = left[some] @ right.T
                 if self.A2.size:
                     B *= self.A2[some]
@@ -176,18 +206,54 @@ class Dense:
                 share += B.T @ W[some]
             return share
 
-        shares = chunks.run(task, self._edges(GRADIENT_CHUNKS), self.n_threads)
+        shares = chunks.run(task, self.edges(GRADIENT_CHUNKS), self.n_threads)
         return rows, sum(shares[1:], start=shares[0])
 
     def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
-        R = W @ X.T
-        np.subtract(self.Y, R, out=R)
-        if self.A2.size:
-            R *= self.A2
-        return aslinearoperator(R)
+        return self._operator(W, X, lambda A2: A2)
+
+    def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+        """With the weights a / (a + k), k the square of half the mean of A over the seen cells.
+
+        The leading factors of A∘A∘(Y - W X') itself are those of its few heaviest cells. Sums of
+        cells are least noisy if a cell that is known better than the signal is large counts no
+        more for that; how large it is, weights that are known up to a factor do not tell.
+        """
+        knee = self.dtype.type((self._root_sum() / self.nnz / 2) ** 2)
+        return self._operator(W, X, lambda A2: A2 / (A2 + knee))
+
+    def _root_sum(self) -> float:
+        """Sum of A."""
+
+        def task(lo: int, hi: int) -> float:
+            blocks = (self.A2[some] for some in self.spans(lo, hi))
+            return sum(float(np.sqrt(block).sum(dtype=np.float64)) for block in blocks)
+
+        return sum(chunks.run(task, self.edges(), self.n_threads))
+
+    def _operator(self, W: np.ndarray, X: np.ndarray, weight: Any) -> LinearOperator:
+        """weight(A∘A)∘(Y - W X')."""
+        R = np.empty(self.shape, self.dtype)
+
+        def fill(lo: int, hi: int) -> None:
+            for some in self.spans(lo, hi):
+                np.matmul(W[some], X.T, out=R[some])
+                np.subtract(self.Y[some], R[some], out=R[some])
+                if self.A2.size:
+                    R[some] *= weight(self.A2[some])
+
+        def product(matrix: np.ndarray, edges: np.ndarray, right: np.ndarray) -> np.ndarray:
+            parts = chunks.run(lambda lo, hi: matrix[lo:hi] @ right, edges, self.n_threads)
+            return np.concatenate(parts)
+
+        chunks.run(fill, self.edges(), self.n_threads)
+        forward, backward = partial(product, R, self.edges()), partial(product, R.T, self.T.edges())
+        return LinearOperator(
+            self.shape, forward, backward, matmat=forward, rmatmat=backward, dtype=self.dtype
+        )
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
-        """Rows of the same weights share a factorization; few products of columns are a GEMM."""
+        """Rows of the same weights share a factorization; few columns of X have few products."""
         m, rank = self.shape[0], X.shape[1]
         W, failed = np.empty((m, rank), self.dtype), np.empty(m, np.bool_)
         counts, alone = self.row_counts(), np.ones(m, np.bool_)
@@ -196,17 +262,18 @@ class Dense:
             if counts[rows[0]] >= rank and np.ptp(reg[rows]) == 0:
                 self._solve_alike(rows, task)
                 alone[rows] = False
-        if rank <= FEW and alone.all() and counts.sum() > HOLES * self.Y.size:
+        narrow = rank * self.dtype.itemsize * self.Y.size <= NARROW * counts.sum()
+        if narrow and grams.fits(self.shape, rank) and alone.all():
             self._solve_by_products(task)
             alone = (counts < rank) & (counts > 0)  # what their dual form is for
         self._solve_by_entries(np.flatnonzero(alone), task)
         for i in np.flatnonzero(failed):
             seen = np.flatnonzero(self.A2[i])
-            target = self._target(fixed, i, seen)
+            target = self.target(fixed, i, seen)
             W[i] = least_norm.from_entries(X[seen], self.A2[i, seen], target, reg[i])
         return Rows(W, int(failed.sum()))
 
-    def _target(self, fixed: Fixed | None, rows: Any, seen: Any = slice(None)) -> np.ndarray:
+    def target(self, fixed: Fixed | None, rows: Any, seen: Any = slice(None)) -> np.ndarray:
         """What the fixed columns leave of Y at some rows and columns."""
         Y = self.Y[rows][..., seen]
         return Y if fixed is None else Y - fixed.W[rows] @ fixed.X[seen].T
@@ -235,29 +302,17 @@ class Dense:
             failed[rows] = True
             return
         failed[rows] = bool(np.any(np.diag(factor) ** 2 <= SINGULAR * np.diag(G)))
-        W[rows] = cho_solve((factor, True), (self._target(fixed, rows, seen) @ weighted).T).T
+        W[rows] = cho_solve((factor, True), (self.target(fixed, rows, seen) @ weighted).T).T
 
     def _solve_by_products(self, task: _Task) -> None:
-        """The Gram matrices of a block of rows are one GEMM: A2 times X's Khatri-Rao square."""
-        (m, n), (X, reg, fixed, W, failed) = self.shape, task
-        left, right = np.tril_indices(X.shape[1])
-        width = max(1, GRAM_CELLS // left.size)
-        whole = X[:, left] * X[:, right] if n <= width else None
-
-        def solve_block(rows: slice) -> None:
-            packed = np.zeros((len(W[rows]), left.size), self.dtype)
-            for at in range(0, n, width):
-                panel = X[at : at + width]
-                products = panel[:, left] * panel[:, right] if whole is None else whole
-                packed += self.A2[rows, at : at + width] @ products
-            np.matmul(self.A2[rows] * self._target(fixed, rows), X, out=W[rows])
-            solve_packed(packed, reg[rows], W[rows], failed[rows])
+        X, reg, fixed, W, failed = task
+        G, w = grams.systems(self, X, fixed)
+        W[:] = w
 
         def solve_rows(lo: int, hi: int) -> None:
-            for at in range(lo, hi, GRAM_ROWS):
-                solve_block(slice(at, min(at + GRAM_ROWS, hi)))
+            solve_packed(G[lo:hi], reg[lo:hi], W[lo:hi], failed[lo:hi])
 
-        edges = chunks.even_edges(np.arange(m + 1) * (n * left.size), GRAM_CHUNK)
+        edges = chunks.even_edges(np.arange(len(W) + 1), GRAM_ROWS)
         chunks.run(solve_rows, edges, self.n_threads)
 
     def _solve_by_entries(self, rows: np.ndarray, task: _Task) -> None:

@@ -172,6 +172,9 @@ class Observed:
             self.shape, forward, backward, matmat=forward, rmatmat=backward, dtype=self.dtype
         )
 
+    def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+        return self.residual_operator(W, X)
+
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
         empty = np.empty(0, self.dtype)
         W, failed = self._solve(X, empty, reg, empty.reshape(0, 0), fixed)

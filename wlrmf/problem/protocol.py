@@ -85,6 +85,9 @@ class Problem(Protocol):
     def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
         """A∘A∘(Y - W X') as a linear operator of shape (m, n)."""
 
+    def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+        """What a fit begins from the leading factors of: the residuals, weighted or nearly so."""
+
 
 @runtime_checkable
 class Inexact(Problem, Protocol):
