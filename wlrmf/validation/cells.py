@@ -134,11 +134,9 @@ def _companion(value: Any, name: str, Y: Any) -> Any:
             + (f". Is it transposed? Try {name}.T" if swapped else "")
         )
     values: np.ndarray = matrix.data if isinstance(matrix, Csr) else matrix
-    if values.dtype.kind == "f":
+    # a NaN is the least of all; what is bad is looked for only where something is
+    if values.size and not (values.min() >= 0 and values.max() < np.inf):
         bad = ~np.isfinite(values) | (values < 0)
-    else:
-        bad = values < 0 if values.dtype.kind == "i" else np.zeros(0, bool)
-    if bad.any():
         where = first_where(bad)
         got = values[where]
         if isinstance(matrix, Csr):
@@ -156,21 +154,34 @@ def _dense_cells(Y: np.ndarray, mask: Any, weights: Any, dtype: np.dtype) -> Cel
     empty = np.empty(0, dtype)
     mask, weights = _toarray(mask), _toarray(weights)
     # a mask of zeros and ones says which cells are observed; weights say how well they would be
-    says_observed = mask is not None and bool(((mask == 0) | (mask == 1)).all())
+    says_observed = mask is not None and _is_boolean(mask)
     A2 = _combine(mask, weights, dtype)
     missing = np.isnan(Y) if Y.dtype.kind == "f" else np.zeros((1, 1), bool)
-    if says_observed and missing.any():
-        _refuse(missing & (A2 > 0), Y, "marked observed by the mask")
     if missing.any():
-        A2 = np.where(missing, 0, 1).astype(dtype) if A2 is None else np.where(missing, 0, A2)
+        if says_observed:
+            _refuse(missing & (A2 > 0), Y, "marked observed by the mask")
+        if A2 is None:
+            A2 = (~missing).astype(dtype)
+        else:
+            _keep(A2, ~missing)
     out = _cast(Y, dtype, A2)
     if A2 is not None:
-        if (A2 == 1).all():
+        if A2.min() == A2.max() == 1:
             A2 = None
         else:
-            np.copyto(out, 0, where=A2 == 0)
+            _keep(out, A2 != 0)
     weight = np.empty((0, 0), dtype) if A2 is None else np.ascontiguousarray(A2, dtype)
     return Cells(Y.shape, out, weight, None, empty, empty, empty)
+
+
+def _is_boolean(mask: np.ndarray) -> bool:
+    return mask.dtype == bool or bool(((mask == 0) | (mask == 1)).all())
+
+
+def _keep(values: np.ndarray, kept: np.ndarray) -> None:
+    """Make all others 0: as integers, as NaN times 0 is NaN, and without a branch for each cell."""
+    bits = values.view(f"i{values.itemsize}")
+    np.multiply(bits, kept, out=bits)
 
 
 def _cast(Y: np.ndarray, dtype: np.dtype, A2: np.ndarray | None) -> np.ndarray:
@@ -199,11 +210,13 @@ def _toarray(matrix: Any) -> np.ndarray | None:
 
 
 def _combine(mask: Any, weights: Any, dtype: np.dtype) -> Any:
-    """A∘A = mask² · weights, in float64 until the end so that no product is lost."""
+    """A∘A = mask² · weights in new memory, in float64 until the end so that no product is lost."""
     if mask is None and weights is None:
         return None
     if mask is None and weights.dtype == dtype:
         return weights.copy()
+    if weights is None and mask.dtype == bool:
+        return mask.astype(dtype)
     with np.errstate(over="ignore", under="ignore"):
         A2 = np.ones(()) if mask is None else np.square(mask, dtype=np.float64)
         if weights is not None:
