@@ -29,9 +29,8 @@ FAR = 1 << 25  # bytes of a factor that no cache holds; for lesser ones fetching
 STEPS = 8  # of a row at most
 ENOUGH = 1e-3  # of the residual's square, in the preconditioner's norm: less costs iterations later
 LEAST = 1e-7  # preconditioner against its largest number: without a ridge it can vanish
-P, Q, D, M, MOVE = range(
-    5
-)  # direction, its product, diagonal, 1/preconditioner, what has been moved
+# Rows of `own`: direction, its product, diagonal, 1 / preconditioner, the way so far.
+P, Q, D, M, MOVE = range(5)
 
 _lanes, _dots = vectors.lanes_count(), gathers.dots_tile()
 _prefetch = gathers.prefetch_tile()
