@@ -144,8 +144,8 @@ def numbers(group: Group) -> str:
 
 
 def short(seconds: float) -> str:
-    """Three digits, or more."""
-    return known(seconds, ".3g" if seconds < 100 else ".0f")
+    """Three digits, or more; a closed form takes no seconds an iteration."""
+    return known(seconds if seconds > 0 else math.nan, ".3g" if seconds < 100 else ".0f")
 
 
 def known(number: float, form: str) -> str:
