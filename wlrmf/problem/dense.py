@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve
-from scipy.sparse.linalg import LinearOperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ..kernels import chunks
 from ..kernels import dense as kernels
 from ..kernels.rows import SINGULAR, Entries, room, solve, solve_packed
-from ..kernels.vectors import padded
+from ..kernels.vectors import aligned, padded
 from . import grams, least_norm
 from .observed import Observed
 from .protocol import Fixed, Rows
@@ -130,62 +130,49 @@ class Dense:
         m, n = self.shape
         return chunks.even_edges(np.arange(m + 1) * n, max(CHUNK, m * n // most))
 
-    def _blocks(self, count: int) -> np.ndarray:
-        """For what a thread makes of a block."""
-        return np.empty((count, self.block_rows, self.shape[1]), self.dtype)
+    def _blocks(self, *columns: int) -> list[np.ndarray]:
+        """For what a thread makes of a block: arrays of so many columns."""
+        rows = kernels.whole_tiles(self.block_rows)
+        return [padded(np.zeros((rows, count), self.dtype)) for count in columns]
 
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
         if not self.along_memory:
             return self.T.loss(X, W)
-        right = np.ascontiguousarray(X.T)
+        left, right, room = padded(W), padded(X.T), partial(self._blocks, X.shape[1], len(X))
 
-        def task(lo: int, hi: int, own: np.ndarray) -> float:
-            total = 0.0
-            for some in self.spans(lo, hi):
-                M = np.matmul(W[some], right, out=own[0, : some.stop - some.start])
-                total += kernels.loss(self.Y[some], self.A2[some], M)
-            return total
+        def task(lo: int, hi: int, own: Any) -> float:
+            return kernels.loss(self.Y, self.A2, left, right, lo, hi, *own)
 
-        room = partial(self._blocks, 1)
         return sum(chunks.run_with(room, task, self.edges(), self.n_threads))
 
     def loss_grad(self, W: np.ndarray, X: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         if not self.along_memory:
             loss, dX, dW = self.T.loss_grad(X, W)
             return loss, dW, dX
-        dW, right = np.empty_like(W), np.ascontiguousarray(X.T)
+        (n, rank), dW = X.shape, np.empty(W.shape, self.dtype)
+        left, columns, right = padded(W), padded(X), padded(X.T)
+        room = partial(self._blocks, rank, n, rank)
 
-        def task(lo: int, hi: int, own: np.ndarray) -> tuple[float, np.ndarray]:
-            total, share = 0.0, np.zeros_like(right)
-            for some in self.spans(lo, hi):
-                M = np.matmul(W[some], right, out=own[0, : some.stop - some.start])
-                total += kernels.residual(self.Y[some], self.A2[some], M)
-                np.matmul(M, X, out=dW[some])
-                share += W[some].T @ M
-            return total, share
+        def task(lo: int, hi: int, own: Any) -> tuple[float, np.ndarray]:
+            share = aligned(kernels.whole_tiles(n), columns.shape[1], self.dtype)
+            given = self.Y, self.A2, left, columns, right, lo, hi
+            return kernels.gradient(*given, *own, dW, share), share
 
-        room, edges = partial(self._blocks, 1), self.edges(GRADIENT_CHUNKS)
-        parts = chunks.run_with(room, task, edges, self.n_threads)
+        parts = chunks.run_with(room, task, self.edges(GRADIENT_CHUNKS), self.n_threads)
         dX = sum((share for _, share in parts[1:]), start=parts[0][1])
-        return sum(total for total, _ in parts), -2 * dW, np.multiply(dX.T, -2, order="C")
+        return sum(total for total, _ in parts), -2 * dW, -2 * dX[:n, :rank]
 
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         if not self.along_memory:
             return self.T.line(X, W, dX, dW)
-        left, right = np.hstack([dW, W]), np.vstack([X.T, dX.T])
-        rank = X.shape[1]
+        (n, rank), factors = X.shape, [padded(F) for F in (W, dW, X.T, dX.T)]
 
-        def task(lo: int, hi: int, own: np.ndarray) -> np.ndarray:
+        def task(lo: int, hi: int, own: Any) -> np.ndarray:
             q = np.zeros(5)
-            for some in self.spans(lo, hi):
-                M, B, D = own[:, : some.stop - some.start]
-                np.matmul(W[some], right[:rank], out=M)
-                np.matmul(left[some], right, out=B)
-                np.matmul(dW[some], right[rank:], out=D)
-                kernels.line(self.Y[some], self.A2[some], M, B, D, q)
+            kernels.line(self.Y, self.A2, *factors, lo, hi, *own, q)
             return q
 
-        room = partial(self._blocks, 3)
+        room = partial(self._blocks, rank, rank, n, n, n)
         return np.sum(chunks.run_with(room, task, self.edges(), self.n_threads), axis=0)
 
     def gn_product(
@@ -226,8 +213,7 @@ class Dense:
         """Sum of A."""
 
         def task(lo: int, hi: int) -> float:
-            blocks = (self.A2[some] for some in self.spans(lo, hi))
-            return sum(float(np.sqrt(block).sum(dtype=np.float64)) for block in blocks)
+            return sum(float(np.sqrt(self.A2[some]).sum()) for some in self.spans(lo, hi))
 
         return sum(chunks.run(task, self.edges(), self.n_threads))
 
@@ -242,15 +228,8 @@ class Dense:
                 if self.A2.size:
                     R[some] *= weight(self.A2[some])
 
-        def product(matrix: np.ndarray, edges: np.ndarray, right: np.ndarray) -> np.ndarray:
-            parts = chunks.run(lambda lo, hi: matrix[lo:hi] @ right, edges, self.n_threads)
-            return np.concatenate(parts)
-
         chunks.run(fill, self.edges(), self.n_threads)
-        forward, backward = partial(product, R, self.edges()), partial(product, R.T, self.T.edges())
-        return LinearOperator(
-            self.shape, forward, backward, matmat=forward, rmatmat=backward, dtype=self.dtype
-        )
+        return aslinearoperator(R)
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
         """Rows of the same weights share a factorization; few columns of X have few products."""
