@@ -2,8 +2,8 @@
 
 A block of rows at a time, whose predictions M stay in cache; an empty `A2` means weight 1. Loops
 over blocks are here, not in Python: threads that meet at its lock after each block wait for it as
-long as they work. Factors come `padded`, `right` is X'; `part`, a block's rows of W, and what is
-made of them have room for whole tiles of rows.
+long as they work. Factors come `padded` behind, `right` is X'; `part`, a block's rows of W, and
+what is made of them have room for whole tiles of rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from . import tiles, vectors
 from ._jit import inlined, kernel
 
-TILES = "e449baa281b1"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "b1d782c9a123"  # digest of the tiles, whose changes must renew the kernels cached here
 TALL, WIDE = vectors.TALL, vectors.WIDE
 DEPTH = 128  # rows of the narrow matrix that stay in the first-level cache
 
@@ -44,7 +44,7 @@ def _add_tiles(P, by_rows, Q, a, lo, hi, fresh, out):
 def add_product(P, by_rows, Q, count, fresh, out):
     """Add P Q (`by_rows`) or P' Q to the first `count` rows of `out`, or if `fresh` write it there.
 
-    Q is `vectors.padded`; P and `out` have room for whole tiles of rows of `out`.
+    Q is `vectors.padded` behind; P and `out` have room for whole tiles of rows of `out`.
     """
     for lo in range(0, Q.shape[0], DEPTH):
         for a in range(0, count, min(TALL, _lanes(out))):

@@ -20,7 +20,7 @@ import numpy as np
 from . import gathers, vectors
 from ._jit import inlined, kernel
 
-TILES = "e449baa281b1"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "b1d782c9a123"  # digest of the tiles, whose changes must renew the kernels cached here
 CACHE = 1 << 15  # bytes of a panel's rows of X, which stay in the first-level cache
 FAR = 1 << 25  # bytes of a factor that no cache holds; for lesser ones fetching ahead costs time
 _lanes, _dots = vectors.lanes_count(), gathers.dots_tile()

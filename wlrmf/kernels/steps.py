@@ -23,7 +23,7 @@ import numpy as np
 from . import gathers, vectors
 from ._jit import inlined, kernel
 
-TILES = "e449baa281b1"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "b1d782c9a123"  # digest of the tiles, whose changes must renew the kernels cached here
 CACHE = 1 << 15  # bytes of a panel's rows of X, which stay in the first-level cache
 FAR = 1 << 25  # bytes of a factor that no cache holds; for lesser ones fetching ahead costs time
 STEPS = 8  # of a row at most

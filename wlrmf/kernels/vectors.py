@@ -253,18 +253,20 @@ def _aligned(rows: int, columns: int, dtype: Any) -> np.ndarray:
     return raw[skip : skip + rows * columns].reshape(rows, columns)
 
 
-def padded(*factors: np.ndarray) -> np.ndarray:
-    """Factors side by side on cache-line boundaries, zeros before the columns of each.
+def padded(*factors: np.ndarray, behind: bool = False) -> np.ndarray:
+    """Factors side by side on cache-line boundaries, zeros before the columns of each, or behind.
 
     Before, because the row solves then leave out the first rows of an upper triangle; zeros behind
-    would be columns in the middle of vectors.
+    would be columns in the middle of vectors. Products leave nothing out, and count from 0.
     """
     lanes = BYTES // factors[0].itemsize
     edges = np.cumsum([0] + [whole(max(factor.shape[1], 1), lanes) for factor in factors])
     out = _aligned(len(factors[0]), int(edges[-1]), factors[0].dtype)
     for factor, begin, end in zip(factors, edges[:-1], edges[1:], strict=True):
-        first = end - factor.shape[1]
-        out[:, begin:first], out[:, first:end] = 0, factor
+        columns = factor.shape[1]
+        first = begin if behind else end - columns
+        out[:, begin:first], out[:, first + columns : end] = 0, 0
+        out[:, first : first + columns] = factor
     return out
 
 

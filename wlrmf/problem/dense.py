@@ -29,6 +29,8 @@ GRAM_ROWS = 256  # rows that repay the thread that solves them
 # of a row of X for each share of seen cells: rank 25 in float32 if half of them are.
 NARROW = 200
 
+behind = partial(padded, behind=True)
+
 
 class _Task(NamedTuple):
     """What the row solves are given, and where their answers go."""
@@ -133,12 +135,12 @@ class Dense:
     def _blocks(self, *columns: int) -> list[np.ndarray]:
         """For what a thread makes of a block: arrays of so many columns."""
         rows = kernels.whole_tiles(self.block_rows)
-        return [padded(np.zeros((rows, count), self.dtype)) for count in columns]
+        return [behind(np.zeros((rows, count), self.dtype)) for count in columns]
 
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
         if not self.along_memory:
             return self.T.loss(X, W)
-        left, right, room = padded(W), padded(X.T), partial(self._blocks, X.shape[1], len(X))
+        left, right, room = behind(W), behind(X.T), partial(self._blocks, X.shape[1], len(X))
 
         def task(lo: int, hi: int, own: Any) -> float:
             return kernels.loss(self.Y, self.A2, left, right, lo, hi, *own)
@@ -150,7 +152,7 @@ class Dense:
             loss, dX, dW = self.T.loss_grad(X, W)
             return loss, dW, dX
         (n, rank), dW = X.shape, np.empty(W.shape, self.dtype)
-        left, columns, right = padded(W), padded(X), padded(X.T)
+        left, columns, right = behind(W), behind(X), behind(X.T)
         room = partial(self._blocks, rank, n, rank)
 
         def task(lo: int, hi: int, own: Any) -> tuple[float, np.ndarray]:
@@ -165,7 +167,7 @@ class Dense:
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         if not self.along_memory:
             return self.T.line(X, W, dX, dW)
-        (n, rank), factors = X.shape, [padded(F) for F in (W, dW, X.T, dX.T)]
+        (n, rank), factors = X.shape, [behind(F) for F in (W, dW, X.T, dX.T)]
 
         def task(lo: int, hi: int, own: Any) -> np.ndarray:
             q = np.zeros(5)

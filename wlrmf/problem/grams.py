@@ -14,7 +14,7 @@ import numpy as np
 
 from ..kernels import chunks
 from ..kernels.dense import add_product, weigh, whole_tiles
-from ..kernels.vectors import aligned, padded, unpadded
+from ..kernels.vectors import aligned, padded
 from .protocol import Fixed
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def fits(shape: tuple[int, int], rank: int) -> bool:
 
 
 def systems(dense: Dense, X: np.ndarray, fixed: Fixed | None) -> tuple[np.ndarray, np.ndarray]:
-    """Lower triangles, packed by rows, and right-hand sides."""
+    """Lower triangles, packed by rows, zeros behind, and right-hand sides."""
     left, right = np.tril_indices(X.shape[1])
-    narrow = padded(X[:, left] * X[:, right]), padded(X)
+    narrow = tuple(padded(Q, behind=True) for Q in (X[:, left] * X[:, right], X))
     if dense.along_memory:
         G, w = _of_rows(dense, narrow, fixed)
     else:
         G, w = _of_columns(dense.T, narrow, fixed and Fixed(fixed.X, fixed.W))
-    return unpadded(G, left.size), unpadded(w, X.shape[1])
+    return G, w[:, : X.shape[1]]
 
 
 def _room(dense: Dense) -> tuple[np.ndarray, np.ndarray]:
