@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from ..kernels import chunks
 from ..kernels import dense as kernels
 from ..kernels.rows import SINGULAR, Entries, room, solve, solve_packed
-from ..kernels.vectors import aligned, padded
+from ..kernels.vectors import BYTES, aligned, padded, whole
 from . import grams, least_norm
 from .observed import Observed
 from .protocol import Fixed, Rows
@@ -134,8 +134,8 @@ class Dense:
 
     def _blocks(self, *columns: int) -> list[np.ndarray]:
         """For what a thread makes of a block: arrays of so many columns."""
-        rows = kernels.whole_tiles(self.block_rows)
-        return [behind(np.zeros((rows, count), self.dtype)) for count in columns]
+        rows, lanes = kernels.whole_tiles(self.block_rows), BYTES // self.dtype.itemsize
+        return [aligned(rows, whole(max(count, 1), lanes), self.dtype) for count in columns]
 
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
         if not self.along_memory:
