@@ -2,8 +2,8 @@
 
 A block of rows at a time, whose predictions M stay in cache; an empty `A2` means weight 1. Loops
 over blocks are here, not in Python, where two threads took as long for a gradient as one. Factors
-come `padded` behind, `right` is X'; `part`, a block's rows of W, and what is made of them have room for
-whole tiles of rows.
+come `padded` behind, `right` is X'; `part`, a block's rows of W, and what is made of them have room
+for whole tiles of rows.
 """
 
 from __future__ import annotations
