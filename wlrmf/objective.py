@@ -126,16 +126,16 @@ class Objective:
         """Exact minimiser over the free columns of X, and how many rows were deficient."""
         return self._best(self.problem.T, X, W, self.reg_X, self.layout.free_X)
 
-    def near_W(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray | None = None) -> np.ndarray:
+    def near_W(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray) -> np.ndarray:
         """W moved to its exact minimiser or, if that takes less time, near it.
 
-        dW = ∂F/∂W saves a pass over the data where it is known.
+        dW = ∂F/∂W there saves a pass over the data.
         """
         return self._near(self.problem, W, X, self.reg_W, self.layout.free_W, dW)
 
-    def near_X(self, W: np.ndarray, X: np.ndarray, dX: np.ndarray | None = None) -> np.ndarray:
+    def near_X(self, W: np.ndarray, X: np.ndarray) -> np.ndarray:
         """X moved to its exact minimiser or, if that takes less time, near it."""
-        return self._near(self.problem.T, X, W, self.reg_X, self.layout.free_X, dX)
+        return self._near(self.problem.T, X, W, self.reg_X, self.layout.free_X, None)
 
     def _near(
         self,

@@ -13,31 +13,12 @@ import numpy as np
 from . import tiles, vectors
 from ._jit import inlined, kernel
 
-TILES = "b1d782c9a123"  # digest of the tiles, whose changes must renew the kernels cached here
-TALL, WIDE = vectors.TALL, vectors.WIDE
+TILES = "005c848e8a14"  # digest of the tiles, whose changes must renew the kernels cached here
+TALL = vectors.TALL
 DEPTH = 128  # rows of the narrow matrix that stay in the first-level cache
 
 _lanes = vectors.lanes_count()
-_wide, _narrow = tiles.outer_tile(TALL, WIDE, 1), tiles.outer_tile(TALL, 1, 1)
-_wide_rows, _narrow_rows = (tiles.outer_tile(TALL, wide, 1, turned=True) for wide in (WIDE, 1))
-
-
-@inlined
-def _add_tiles(P, by_rows, Q, a, lo, hi, fresh, out):
-    """The rows of `out` from a on, as many as a tile has, += those of P' or P times Q[lo:hi]."""
-    lanes, b = _lanes(out), 0
-    while b + WIDE * lanes <= out.shape[1]:
-        if by_rows:
-            _wide_rows(out, 0, a, b, P, Q, lo, hi, fresh)
-        else:
-            _wide(out, 0, a, b, P, Q, lo, hi, fresh)
-        b += WIDE * lanes
-    while b < out.shape[1]:
-        if by_rows:
-            _narrow_rows(out, 0, a, b, P, Q, lo, hi, fresh)
-        else:
-            _narrow(out, 0, a, b, P, Q, lo, hi, fresh)
-        b += lanes
+_add_columns, _add_rows = tiles.strip(TALL, 1), tiles.strip(TALL, 1, turned=True)
 
 
 @kernel
@@ -48,8 +29,11 @@ def add_product(P, by_rows, Q, count, fresh, out):
     """
     for lo in range(0, Q.shape[0], DEPTH):
         for a in range(0, count, min(TALL, _lanes(out))):
-            hi = min(lo + DEPTH, Q.shape[0])
-            _add_tiles(P, by_rows, Q, a, lo, hi, fresh and lo == 0, out)
+            hi, first = min(lo + DEPTH, Q.shape[0]), fresh and lo == 0
+            if by_rows:
+                _add_rows(out, 0, a, 0, out.shape[1], P, Q, lo, hi, first)
+            else:
+                _add_columns(out, 0, a, 0, out.shape[1], P, Q, lo, hi, first)
 
 
 @inlined

@@ -7,7 +7,10 @@ from functools import partial
 from numba import types
 from numba.extending import intrinsic
 
-from .vectors import BYTES, INDEX, PLAIN, call
+from ._jit import inlined
+from .vectors import BYTES, INDEX, PLAIN, call, lanes_count
+
+FAR = 1 << 25  # bytes of a factor that no cache holds; for lesser ones fetching ahead costs time
 
 
 def prefetch_tile():
@@ -107,3 +110,33 @@ def combine_tile(wide):
         out[i, across] = total + (0 if fresh else out[i, across])
 
     return plain if PLAIN else tile
+
+
+def fetch_rows():
+    """Have the rows of the panel of entries from `lo` on on their way, if they come from memory."""
+    prefetch = prefetch_tile()
+
+    @inlined
+    def fetch(X, indices, lo, depth):
+        hi = min(lo + depth, indices.size)
+        if hi > lo and X.nbytes > FAR:
+            prefetch(X, X.shape[1], indices, lo, hi)
+
+    return fetch
+
+
+def combine_rows():
+    """out[i, b:width] = (out or 0) + sum of t x over entries lo..hi; t begins with `first`."""
+    lanes_of, four, one = lanes_count(), combine_tile(4), combine_tile(1)
+
+    @inlined
+    def combine(out, i, b, width, X, indices, t, first, lo, hi, fresh):
+        lanes = lanes_of(X)
+        while b + 4 * lanes <= width:
+            four(out, i, b, X, indices, t, first, lo, hi, fresh)
+            b += 4 * lanes
+        while b < width:
+            one(out, i, b, X, indices, t, first, lo, hi, fresh)
+            b += lanes
+
+    return combine

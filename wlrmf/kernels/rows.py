@@ -30,8 +30,8 @@ from . import gathers, tiles, vectors
 from ._jit import inlined, kernel
 from .vectors import aligned
 
-TILES = "b1d782c9a123"  # digest of the tiles, whose changes must renew the kernels cached here
-BLOCK, BYTES, TALL, WIDE = vectors.BLOCK, vectors.BYTES, vectors.TALL, vectors.WIDE
+TILES = "005c848e8a14"  # digest of the tiles, whose changes must renew the kernels cached here
+BLOCK, BYTES, TALL = vectors.BLOCK, vectors.BYTES, vectors.TALL
 PANEL = 1 << 14  # bytes of the entries' rows of X that stay in the first-level cache
 TOGETHER = 1 << 15  # bytes of the Gram matrices that are factored together
 SINGULAR = 1e-10  # relative pivot below which a solution has too few digits left to descend by
@@ -40,34 +40,12 @@ ROTATION = 2.2e-16  # relative rounding of the rotation to the eigenbasis, made 
 _lanes, _turns, _whole = vectors.lanes_count(), inlined(vectors.turns), inlined(vectors.whole)
 _diagonal, _diagonal_weighted = tiles.diagonal_tile(False), tiles.diagonal_tile(True)
 _gather, _gather_weighted = tiles.diagonal_tile(False, True), tiles.diagonal_tile(True, True)
-_prefetch = gathers.prefetch_tile()
-_combine_four, _combine_one = gathers.combine_tile(4), gathers.combine_tile(1)
+_add, _add_pair = tiles.strip(TALL, 1), tiles.strip(2, 1)
+_subtract = tiles.strip(TALL, -1)
+_prefetch, _combine = gathers.prefetch_tile(), gathers.combine_rows()
 _unwrap, _transpose = tiles.unwrap_tile(), tiles.transpose_tile()
 _factor, _solve_columns = tiles.factor_block(), tiles.solve_tile()
 _back_substitute, _solve_lanes = tiles.back_block(), tiles.lanes_block()
-
-
-def _strip(tall, sign):
-    """G[base+a:, b:width] = (G or 0) + sign sum of P[e, a:]' Q[e, b:] over e in lo..hi, hi > lo.
-
-    `tall` rows, but no more than a vector has lanes.
-    """
-    wide, narrow = tiles.outer_tile(tall, WIDE, sign), tiles.outer_tile(tall, 1, sign)
-
-    @inlined
-    def strip(G, base, a, b, width, P, Q, lo, hi, fresh):
-        lanes = _lanes(G)
-        while b + WIDE * lanes <= width:
-            wide(G, base, a, b, P, Q, lo, hi, fresh)
-            b += WIDE * lanes
-        while b < width:
-            narrow(G, base, a, b, P, Q, lo, hi, fresh)
-            b += lanes
-
-    return strip
-
-
-_add, _add_pair, _subtract = _strip(TALL, 1), _strip(2, 1), _strip(TALL, -1)
 
 
 class Entries(NamedTuple):
@@ -330,14 +308,7 @@ def _dual(i, entries, fixed, X, rank, D, end, floor, tolerance, short, panel, sy
     _solve_systems(1, size, skip, systems, tolerance)
     for p in range(size):
         root[p] *= systems.w[p]
-    b = begin // lanes * lanes
-    while b < width:
-        if b + 4 * lanes <= width:
-            _combine_four(B, 0, b, X, place, root, 0, skip, size, True)
-            b += 4 * lanes
-        else:
-            _combine_one(B, 0, b, X, place, root, 0, skip, size, True)
-            b += lanes
+    _combine(B, 0, begin // lanes * lanes, width, X, place, root, 0, skip, size, True)
     for k in range(rank):
         out[i, k] = B[0, begin + k] * scale[begin + k] * scale[begin + k]
     return 0 if systems.good[0] > 0 else 1

@@ -20,38 +20,15 @@ import numpy as np
 from . import gathers, vectors
 from ._jit import inlined, kernel
 
-TILES = "b1d782c9a123"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "005c848e8a14"  # digest of the tiles, whose changes must renew the kernels cached here
 CACHE = 1 << 15  # bytes of a panel's rows of X, which stay in the first-level cache
-FAR = 1 << 25  # bytes of a factor that no cache holds; for lesser ones fetching ahead costs time
-_lanes, _dots = vectors.lanes_count(), gathers.dots_tile()
-_prefetch = gathers.prefetch_tile()
-_combine_four, _combine_one = gathers.combine_tile(4), gathers.combine_tile(1)
+_dots, _fetch, _combine = gathers.dots_tile(), gathers.fetch_rows(), gathers.combine_rows()
 
 
 def _room(X, count):
     """Vectors for what belongs to the entries of a panel, a multiple of the lanes of each."""
     entries = vectors.depth(X.shape[1] * X.itemsize, CACHE) // 32 * 32
     return np.empty((count, entries), X.dtype)
-
-
-@inlined
-def _fetch(X, indices, lo, depth):
-    """Have the rows of the next panel on their way, if they come from memory."""
-    hi = min(lo + depth, indices.size)
-    if hi > lo and X.nbytes > FAR:
-        _prefetch(X, X.shape[1], indices, lo, hi)
-
-
-@inlined
-def _combine(out, i, width, X, indices, t, first, lo, hi, fresh):
-    """out[i, :width] = (out or 0) + sum of t x over entries lo..hi; t begins with `first`."""
-    lanes, b = _lanes(X), 0
-    while b + 4 * lanes <= width:
-        _combine_four(out, i, b, X, indices, t, first, lo, hi, fresh)
-        b += 4 * lanes
-    while b < width:
-        _combine_one(out, i, b, X, indices, t, first, lo, hi, fresh)
-        b += lanes
 
 
 @inlined
@@ -95,7 +72,7 @@ def _pass(entries, W, X, lo, hi, m, t, pulls, gradient):
             if gradient.size > 0:
                 for p in range(stop - at):
                     t[p] *= -2
-                _combine(gradient, i, width, X, indices, t, at, at, stop, fresh)
+                _combine(gradient, i, 0, width, X, indices, t, at, at, stop, fresh)
             fresh, at = False, stop
         if fresh and gradient.size > 0:
             gradient[i] = 0
@@ -185,7 +162,7 @@ def _gauss_newton(entries, dWW, XdX, lo, hi, b, out):
                 if based:
                     a -= u[i] * v[indices[e]] * b[e - at]
                 b[e - at] = a
-            _combine(out, i, out.shape[1], XdX, indices, b, at, at, stop, fresh)
+            _combine(out, i, 0, out.shape[1], XdX, indices, b, at, at, stop, fresh)
             fresh, at = False, stop
         if fresh:
             out[i] = 0
@@ -204,6 +181,6 @@ def product(indptr, indices, values, X, lo, hi, out):
     """Write rows lo..hi of the product of a CSR matrix and X."""
     for i in range(lo, hi):
         if indptr[i] < indptr[i + 1]:
-            _combine(out, i, X.shape[1], X, indices, values, 0, indptr[i], indptr[i + 1], True)
+            _combine(out, i, 0, X.shape[1], X, indices, values, 0, indptr[i], indptr[i + 1], True)
         else:
             out[i] = 0

@@ -16,25 +16,20 @@ Takács, Pilászy & Tikk 2011, doi:10.1145/2043932.2043987).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from . import gathers, vectors
 from ._jit import inlined, kernel
 
-TILES = "b1d782c9a123"  # digest of the tiles, whose changes must renew the kernels cached here
+TILES = "005c848e8a14"  # digest of the tiles, whose changes must renew the kernels cached here
 CACHE = 1 << 15  # bytes of a panel's rows of X, which stay in the first-level cache
-FAR = 1 << 25  # bytes of a factor that no cache holds; for lesser ones fetching ahead costs time
 STEPS = 8  # of a row at most
 ENOUGH = 1e-3  # of the residual's square, in the preconditioner's norm: less costs iterations later
 LEAST = 1e-7  # preconditioner against its largest number: without a ridge it can vanish
 # Rows of `own`: direction, its product, diagonal, 1 / preconditioner, the way so far.
 P, Q, D, M, MOVE = range(5)
 
-_lanes, _dots = vectors.lanes_count(), gathers.dots_tile()
-_prefetch = gathers.prefetch_tile()
-_combine_four, _combine_one = gathers.combine_tile(4), gathers.combine_tile(1)
+_dots, _fetch, _combine = gathers.dots_tile(), gathers.fetch_rows(), gathers.combine_rows()
 
 
 def room(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,28 +77,27 @@ def _begin(i, entries, lam, share, reg, b, own):
 def _product(i, entries, X, b, own):
     """own[Q] = D p + sum s (x.p) x."""
     indptr, indices = entries[0], entries[1]
-    width, lanes = X.shape[1], _lanes(X)
+    width = X.shape[1]
     for k in range(width):
         own[Q, k] = own[D, k] * own[P, k]
     at, end = indptr[i], indptr[i + 1]
     while at < end:
-        hi, k = min(at + b.size, end), 0
-        ahead = min(hi + b.size, indices.size)
-        if ahead > hi and X.nbytes > FAR:
-            _prefetch(X, width, indices, hi, ahead)
+        hi = min(at + b.size, end)
+        _fetch(X, indices, hi, b.size)
         _dots(b, own, P, 0, X, 0, width, indices, at, hi)
         _weigh(i, at, hi, entries, b)
-        while k + 4 * lanes <= width:
-            _combine_four(own, Q, k, X, indices, b, at, at, hi, False)
-            k += 4 * lanes
-        while k < width:
-            _combine_one(own, Q, k, X, indices, b, at, at, hi, False)
-            k += lanes
+        _combine(own, Q, 0, width, X, indices, b, at, at, hi, False)
         at = hi
 
 
 @kernel
-def _approach(entries, X, lam, share, reg, lo, hi, b, own, out):
+def approach(entries, X, lam, share, reg, lo, hi, room, out):
+    """Rows lo..hi of `out` hold r and receive d, the steps towards the minimiser.
+
+    `entries` are (indptr, indices, c, u, v); X comes rotated and `vectors.padded`, `lam` ascends,
+    `share` is 1 / sum_j v_j.
+    """
+    b, own = room
     zero, width = b.dtype.type(0), X.shape[1]
     for i in range(lo, hi):
         _begin(i, entries, lam, share, reg, b, own)
@@ -131,22 +125,3 @@ def _approach(entries, X, lam, share, reg, lo, hi, b, own, out):
                 own[P, k] = own[M, k] * out[i, k] + ratio * own[P, k]
         for k in range(width):
             out[i, k] = own[MOVE, k]
-
-
-def approach(
-    entries: Any,
-    X: np.ndarray,
-    lam: np.ndarray,
-    share: float,
-    reg: np.ndarray,
-    lo: int,
-    hi: int,
-    room: tuple[np.ndarray, np.ndarray],
-    out: np.ndarray,
-) -> None:
-    """Rows lo..hi of `out` hold r and receive d, the steps towards the minimiser.
-
-    `entries` are (indptr, indices, c, u, v); X comes rotated and `vectors.padded`, `lam` ascends,
-    `share` is 1 / sum_j v_j.
-    """
-    _approach(entries, X, lam, share, reg, lo, hi, *room, out)

@@ -15,7 +15,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .vectors import BLOCK, BYTES, INDEX, PLAIN, call, turns
+from ._jit import inlined
+from .vectors import BLOCK, BYTES, INDEX, PLAIN, WIDE, call, lanes_count, turns
 
 
 def diagonal_tile(weighted, gathers_only=False):
@@ -213,6 +214,24 @@ def outer_tile(tall, wide, sign, turned=False):
         block[:] = (0 if fresh else block) + sign * (left @ Q[lo:hi, across])
 
     return plain if PLAIN else tile
+
+
+def strip(tall, sign, turned=False):
+    """The rows of `outer_tile` over columns b..width: wide tiles, and narrow ones for the rest."""
+    lanes_of = lanes_count()
+    wide, narrow = (outer_tile(tall, vectors, sign, turned) for vectors in (WIDE, 1))
+
+    @inlined
+    def add(G, base, a, b, width, P, Q, lo, hi, fresh):
+        lanes = lanes_of(G)
+        while b + WIDE * lanes <= width:
+            wide(G, base, a, b, P, Q, lo, hi, fresh)
+            b += WIDE * lanes
+        while b < width:
+            narrow(G, base, a, b, P, Q, lo, hi, fresh)
+            b += lanes
+
+    return add
 
 
 def transpose_tile():
