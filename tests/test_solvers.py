@@ -240,6 +240,26 @@ def test_callback_stops_cleanly_and_its_errors_pass(name):
         fit("observed", name, callback=broken)
 
 
+@solvers
+def test_callback_may_choose_an_earlier_state(name):
+    seen = []
+
+    def second_of_four(state):
+        seen.append(state)
+        if state.iteration == 4:
+            raise StopIteration(seen[1])
+
+    model = fit("observed", name, callback=second_of_four)
+    assert (model.status, model.n_iter) == (Status.CALLBACK, 4)
+    np.testing.assert_array_equal(model.right, seen[1].X)  # and W is solved for it
+
+    def wrong(state):
+        raise StopIteration("the second")
+
+    with pytest.raises(TypeError, match="StopIteration of 'the second', not of a State"):
+        fit("observed", name, callback=wrong)
+
+
 @pytest.mark.parametrize("reg", [1.0, 5.0])
 @pytest.mark.parametrize("structure", ["observed", "baseline"])
 def test_inexact_sweeps_end_where_exact_ones_do(structure, reg):

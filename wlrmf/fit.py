@@ -112,7 +112,8 @@ def fit(
         Default: the processors this process may use. The result is the same, to the bit, for any.
     callback : callable, optional
         Called with the `State` after each iteration of each start. Raising StopIteration ends the
-        fit with the best point so far; any other exception passes.
+        fit with the best point so far, ``StopIteration(state)`` with that earlier state (the best
+        by a measure of the caller's); any other exception passes.
     progress : bool
         Show a progress bar (on a terminal, for fits longer than a second).
     throw : bool

@@ -146,9 +146,10 @@ class Solver(Protocol):
 
 
 class _Finished(Exception):
-    def __init__(self, status: Status):
+    def __init__(self, status: Status, choice: State | None = None):
         super().__init__(status)
         self.status = status
+        self.choice = choice
 
 
 class _Report:
@@ -192,11 +193,17 @@ class _Report:
         if self.callback is not None:
             try:
                 self.callback(state)
-            except StopIteration:
-                raise _Finished(Status.CALLBACK) from None
+            except StopIteration as wish:
+                raise _Finished(Status.CALLBACK, self.choice(wish.value)) from None
         status = self.test(previous, state)
         if status is not None:
             raise _Finished(status)
+
+    def choice(self, value: Any) -> State | None:
+        """The state that a callback wants to end with, if it named one of this run's."""
+        if value is None or (isinstance(value, State) and value.W.shape == self.last.W.shape):
+            return value
+        raise TypeError(f"the callback raised StopIteration of {describe(value)}, not of a State")
 
     def test(self, previous: State, state: State) -> Status | None:
         stop, change, size = self.stop, previous.value - state.value, abs(previous.value)
@@ -226,7 +233,7 @@ class _Report:
 class End(NamedTuple):
     """How a run ended."""
 
-    best: State  # the point of the least value
+    best: State  # the point of the least value, or of the callback's choice
     last: State  # where to go on from
     status: Status
 
@@ -272,6 +279,8 @@ def minimise(
         status = report.no_way_down(report.last)  # only an outside loop ends by itself
     except _Finished as finished:
         status = finished.status
+        if finished.choice is not None:
+            return End(finished.choice, report.last, status)
     except np.linalg.LinAlgError:
         status = Status.NOT_FINITE
     return End(report.best, report.last, status)
