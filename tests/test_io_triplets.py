@@ -13,8 +13,8 @@ ALL = NAMES | {"values": "rating", "weights": "w"}
 
 
 def columns_of_text():
-    return {"user": ["bob", "ann", "bob"], "item": [30, 4, 4], "rating": [4.5, 2, -1],
-            "w": [1, 0.5, 2]}  # fmt: skip
+    return {"user": ["bob", "ann", "bob"], "item": [30, 4, 4], "rating": [4.5, 2.0, -1.0],
+            "w": [1.0, 0.5, 2.0]}  # fmt: skip
 
 
 def check(triplets):
@@ -224,3 +224,91 @@ def test_pairs_that_are_refused(csv, tmp_path):
         read_pairs(tmp_path / "none.csv", **NAMES)
     with pytest.raises(ValueError, match="must be two columns; got 'user' twice"):
         read_pairs(csv(TEXT), rows="user", cols="user")
+
+
+def in_memory(kind):
+    """The columns of TEXT in each form that a program holds them in."""
+    columns = columns_of_text()
+    if kind == "dict":
+        return columns
+    if kind == "objects":
+        return {name: np.array(values, object) for name, values in columns.items()}
+    if kind == "pyarrow":
+        return pytest.importorskip("pyarrow", reason="pyarrow is absent").table(columns)
+    frames = pytest.importorskip(kind.split()[0], reason=f"{kind} is absent")
+    pytest.importorskip("pyarrow", reason="data frames are read through pyarrow")
+    frame = frames.DataFrame(columns)
+    if kind == "pandas categories":
+        frame = frame.astype({"user": frames.CategoricalDtype(["zoe", "bob", "ann"])})
+    if kind == "polars categories":
+        frame = frame.cast({"user": frames.Categorical})
+    return frame
+
+
+KINDS = ["dict", "objects", "pandas", "pandas categories", "polars", "polars categories", "pyarrow"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sources_in_memory(kind):
+    check(read_triplets(in_memory(kind), **ALL))
+
+
+@pytest.mark.parametrize("kind", ["dict", "pandas", "polars", "pyarrow"])
+def test_sources_in_memory_are_judged_as_files_are(kind):
+    with pytest.raises(DataFileError, match=r"^data: has no (vector|column) 'usr'"):
+        read_triplets(in_memory(kind), rows="usr", cols="item")
+
+
+def test_ids_and_values_that_are_none():
+    pandas = pytest.importorskip("pandas", reason="pandas is absent")
+    pytest.importorskip("pyarrow", reason="data frames are read through pyarrow")
+    good = {"user": ["a", "b"], "item": [1, 2], "rating": [1.0, 2.0]}
+    for column, values, reason in (
+        ("user", ["a", None], r"'user' is missing .* in 1 rows; the first is data row 2"),
+        ("item", [np.nan, 2], r"'item' is missing .* the first is data row 1"),
+        ("item", [1.5, 2], r"'item' holds .*; ids are integers or texts"),
+        ("user", ["a", 7], "(mixes int, str|tried to convert to|Could not convert|Expected bytes)"),
+        ("rating", [1.0, np.nan], r"'rating' is missing"),
+        ("rating", ["x", "y"], "not numbers"),
+    ):
+        data = good | {column: values}
+        vectors = {name: np.array(each, object) for name, each in data.items()}
+        if column != "rating":
+            vectors["rating"] = np.array(data["rating"])
+        for source in (pandas.DataFrame(data), vectors):
+            with pytest.raises(DataFileError, match=reason):
+                read_triplets(source, **NAMES, values="rating")
+    with pytest.raises(DataFileError, match="wanted a path, a data frame"):
+        read_triplets(object(), **NAMES)
+
+
+@pytest.mark.parametrize("size", [10**18, -3, 2**63 + 5])
+def test_integer_ids_of_any_size(size):  # R43
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is absent")
+    kind = pyarrow.uint64() if size > 2**62 else pyarrow.int64()
+    table = pyarrow.table({"user": pyarrow.array([size, 7], kind), "item": [1, 1]})
+    found = read_triplets(table, **NAMES)
+    assert found.row_ids.tolist() == sorted([size, 7])
+
+
+def test_duplicates_policies():  # R33
+    data = {"user": [1, 2, 1, 1], "item": [5, 5, 5, 6], "rating": [1.0, 9, 4, 2], "w": [1, 1, 3, 2]}
+    wanted = {  # of cells (1, 5), (1, 6), (2, 5): values, weights
+        "sum": ([5, 2, 9], [4, 2, 1]),
+        "mean": ([13 / 4, 2, 9], [2, 2, 1]),
+        "last": ([4, 2, 9], [3, 2, 1]),
+    }
+    for policy, (values, weights) in wanted.items():
+        found = read_triplets(data, **ALL, duplicates=policy)
+        np.testing.assert_array_equal(found.matrix.toarray(), [values[:2], [values[2], 0]])
+        np.testing.assert_array_equal(found.weights.toarray(), [weights[:2], [weights[2], 0]])
+    plain = read_triplets(data, **NAMES, values="rating", duplicates="mean")
+    np.testing.assert_array_equal(plain.matrix.toarray(), [[2.5, 2], [9, 0]])
+    none = data | {"w": [0, 0, 0, 0]}
+    np.testing.assert_array_equal(
+        read_triplets(none, **ALL, duplicates="mean").matrix.toarray(), [[2.5, 2], [9, 0]]
+    )
+    with pytest.raises(DataFileError, match="^data: 1 rows repeat an earlier pair"):
+        read_triplets(data, **ALL)
+    with pytest.raises(ValueError, match="`duplicates` must be one of"):
+        read_triplets(data, **ALL, duplicates="first")
