@@ -308,7 +308,7 @@ def test_duplicates_policies():  # R33
     np.testing.assert_array_equal(
         read_triplets(none, **ALL, duplicates="mean").matrix.toarray(), [[2.5, 2], [9, 0]]
     )
-    with pytest.raises(DataFileError, match="^data: 1 rows repeat an earlier pair"):
+    with pytest.raises(DataFileError, match=r"^data: 1 rows repeat an earlier pair"):
         read_triplets(data, **ALL)
     with pytest.raises(ValueError, match="`duplicates` must be one of"):
         read_triplets(data, **ALL, duplicates="first")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
@@ -25,8 +26,8 @@ PLAIN: dict[str, type] = {
 }
 
 
-def write(path: str | PathLike[str], fields: Mapping[str, Any]) -> None:
-    """Write the fields of a `Factorization`, all but its state."""
+def pack(fields: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The fields of a `Factorization`, all but its state, as arrays and a header."""
     arrays = {name: np.asarray(fields[name]) for name in ARRAYS}
     arrays |= {name: np.asarray(fields[name]) for name in OPTIONAL if fields[name] is not None}
     arrays["numbers"] = np.array([fields[name] for name in NUMBERS], np.float64)
@@ -38,7 +39,25 @@ def write(path: str | PathLike[str], fields: Mapping[str, Any]) -> None:
         "counts": vars(fields["counts"]),
         "written_by": f"wlrmf {version()}",
     }
-    archive.write(path, arrays, header)
+    return arrays, header
+
+
+def unpack(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that `pack` took, judged.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError, AttributeError
+        If the parts do not make a model.
+    """
+    fields = _fields(arrays, header)
+    _judge(fields)
+    return fields
+
+
+def write(path: str | PathLike[str], fields: Mapping[str, Any]) -> None:
+    """Write the fields of a `Factorization`, all but its state."""
+    archive.write(path, *pack(fields))
 
 
 def read(path: str | PathLike[str]) -> dict[str, Any]:
@@ -50,15 +69,20 @@ def read(path: str | PathLike[str]) -> dict[str, Any]:
         If the file is damaged, of another kind or from a newer version, or its parts do not fit.
     """
     arrays, header = archive.read(path)
+    with refusing_parts(path):
+        return unpack(arrays, header)
+
+
+@contextmanager
+def refusing_parts(path: str | PathLike[str]) -> Iterator[None]:
+    """Turn whatever parts that do not fit provoke into one error, which names the file."""
     try:
-        fields = _fields(arrays, header)
-        _judge(fields)
+        yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise archive.ModelFormatError(f"{path}: its parts do not make a model: {error}") from None
-    return fields
 
 
-def _fields(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> dict[str, Any]:
+def _fields(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
     fields |= {name: arrays.get(name) for name in OPTIONAL}
     for name in ("row_reg", "base_u"):  # a number where it is the same for all rows
