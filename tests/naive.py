@@ -36,6 +36,23 @@ def gradient(T, C, W, X):
     return -2 * R @ X, -2 * R.T @ W
 
 
+def ranking_scores(recommended, gains, k):
+    """Ranking metrics of one user: a list of items, best first, and a dict of gain by item."""
+    hits = [item in gains for item in recommended[:k]]
+    dcg = sum(gains.get(item, 0) / np.log2(p + 2) for p, item in enumerate(recommended[:k]))
+    best = sorted(gains.values(), reverse=True)[:k]
+    ideal = sum(gain / np.log2(p + 2) for p, gain in enumerate(best))
+    precisions = [sum(hits[: p + 1]) / (p + 1) for p in range(len(hits)) if hits[p]]
+    return {
+        "precision": sum(hits) / k,
+        "recall": sum(hits) / len(gains),
+        "map": sum(precisions) / min(k, len(gains)),
+        "ndcg": dcg / ideal,
+        "hit": float(any(hits)),
+        "mrr": 1 / (hits.index(True) + 1) if any(hits) else 0.0,
+    }
+
+
 def line(T, C, W, X, dW, dX):
     """Coefficients of a quartic, from its values at five points."""
     t = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])

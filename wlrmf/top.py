@@ -190,7 +190,9 @@ def _read_factors(left: Any, right: Any, n_threads: Any) -> tuple[np.ndarray, np
             f"`left` (m, k) and `right` (n_items, k) must have the same number of columns; "
             f"got shapes {left.shape} and {right.shape}"
         )
-    threads = chunks.available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
+    threads = (
+        chunks.available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
+    )
     dtype = read_dtype(None, np.result_type(left, right))
     if columns == 0:
         left, right = np.zeros((len(left), 1), dtype), np.zeros((len(right), 1), dtype)
@@ -206,9 +208,7 @@ def _read_factors(left: Any, right: Any, n_threads: Any) -> tuple[np.ndarray, np
     return np.ascontiguousarray(left, dtype), np.ascontiguousarray(right, dtype), threads
 
 
-def _skipped(
-    seen: Any, candidates: np.ndarray | None, n_items: int, threads: int
-) -> np.ndarray:
+def _skipped(seen: Any, candidates: np.ndarray | None, n_items: int, threads: int) -> np.ndarray:
     """How many candidates each query skips."""
     if candidates is None:
         return np.diff(seen.indptr)
