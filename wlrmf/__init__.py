@@ -6,11 +6,12 @@ finds W (rank × m) and X (rank × n) with Y ≈ WᵀX, minimising ‖A∘(Y −
 cell of Y has its own weight and some are missing.
 """
 
-from . import gradients, solvers
+from . import gradients, solvers, splits
 from .archive import ModelFormatError
 from .fit import fit
 from .model import Factorization, load
 from .result import Status
+from .selection import Selection, select
 from .solvers.base import State, Stop
 from .validation.errors import ConvergenceWarning, DataWarning, NotConvergedError
 from .version import version
@@ -23,6 +24,7 @@ __all__ = [
     "Factorization",
     "ModelFormatError",
     "NotConvergedError",
+    "Selection",
     "State",
     "Status",
     "Stop",
@@ -30,5 +32,7 @@ __all__ = [
     "fit",
     "gradients",
     "load",
+    "select",
     "solvers",
+    "splits",
 ]

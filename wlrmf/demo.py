@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from . import splits
 from .data import load_nyc_delays
 from .files import replacing
 from .fit import fit
@@ -262,13 +263,10 @@ def hold_out(observed: np.ndarray, share: float, generator: np.random.Generator)
     ndarray of bool, shape (m, n)
         The cells drawn.
     """
-    cells = generator.permutation(np.argwhere(observed))
-    free = np.ones(len(cells), bool)
-    for axis in (0, 1):  # the first cell of each row and column stays
-        free[np.unique(cells[:, axis], return_index=True)[1]] = False
-    drawn = cells[free][: round(share * len(cells))]
+    rows, cols = np.nonzero(observed)
+    drawn = splits.cells(rows, cols, observed.shape, share, generator)
     out = np.zeros(observed.shape, bool)
-    out[drawn[:, 0], drawn[:, 1]] = True
+    out[rows[drawn], cols[drawn]] = True
     return out
 
 

@@ -180,12 +180,8 @@ class Factorization:
         rows = _read_index(i, "i", self.shape[0])
         cols = _read_index(j, "j", self.shape[1])
         rows, cols = np.broadcast_arrays(rows, cols)
-        out = np.empty(rows.shape, self.left.dtype)
-        flat, rows, cols = out.reshape(-1), rows.reshape(-1), cols.reshape(-1)
-        for at in range(0, flat.size, BLOCK):  # gathered factors take columns times the memory
-            part = slice(at, at + BLOCK)
-            flat[part] = np.einsum("ck,ck->c", self.left[rows[part]], self.right[cols[part]])
-        return out[()]
+        flat = predicted(self.left, self.right, rows.reshape(-1), cols.reshape(-1))
+        return flat.reshape(rows.shape)[()]
 
     def fold_in(
         self,
@@ -309,6 +305,17 @@ class Factorization:
 
     def _repr_html_(self) -> str:
         return display.html(self)
+
+
+def predicted(
+    left: np.ndarray, right: np.ndarray, rows: np.ndarray, cols: np.ndarray
+) -> np.ndarray:
+    """Predictions of the cells (rows, cols), two vectors of indices, from whole factors."""
+    out = np.empty(rows.size, left.dtype)
+    for at in range(0, out.size, BLOCK):  # gathered factors take columns times the memory
+        part = slice(at, at + BLOCK)
+        out[part] = np.einsum("ck,ck->c", left[rows[part]], right[cols[part]])
+    return out
 
 
 def assemble(
