@@ -371,7 +371,7 @@ def test_members_and_header_must_agree(path, change):
         (b"\xff\xfe", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b'{"format": NaN}', "NaN is not JSON"),
-        (b"[]", "names the format None"),
+        (b"[]", "not a table of fields"),
         ({"format": "other"}, "names the format 'other'"),
         ({"format": "wlrmf-model"}, "version is None"),
         ({"format": "wlrmf-model", "version": True}, "version is True"),

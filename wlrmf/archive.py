@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from wlrmf.files import plain_dtype, read_npy, refusing, replacing
 
-__all__ = ["VERSION", "ModelFormatError", "read", "write"]
+__all__ = ["VERSION", "ModelFormatError", "read", "schema_of", "write"]
 
 VERSION = 1
 MODEL = "wlrmf-model"
@@ -118,6 +118,19 @@ def read(
     return arrays, header
 
 
+def schema_of(path: str | os.PathLike[str]) -> str | None:
+    """What kind of file this is, in its own words; None if it is no sound model file."""
+    try:
+        with open(path, "rb") as stream, refusing(path, ModelFormatError):
+            size = os.fstat(stream.fileno()).st_size
+            with zipfile.ZipFile(stream) as archive:
+                members = _judge_members(archive, size)
+                found = _read_table(archive, members["header"]).get("format")
+    except ModelFormatError:
+        return None
+    return found if isinstance(found, str) else None
+
+
 def _storable(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """Return the array in C order and little-endian, or refuse it."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "header":
@@ -200,17 +213,9 @@ def _read_header(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, schema: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the caller's fields and the list of arrays."""
-    if info.file_size > MAX_HEADER + 4096:
-        raise ModelFormatError(f"header of {info.file_size} bytes; at most {MAX_HEADER} are read")
-    text = _read_member(archive, info)
-    if text.dtype != np.uint8 or text.ndim != 1:
-        raise ModelFormatError("the header is not a text")
-    try:
-        table = json.loads(text.tobytes(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelFormatError(f"the header is not JSON ({error})") from error
-    if not isinstance(table, dict) or table.get("format") != schema:
-        found = table.get("format") if isinstance(table, dict) else None
+    table = _read_table(archive, info)
+    if table.get("format") != schema:
+        found = table.get("format")
         raise ModelFormatError(f"the header names the format {found!r}; {schema!r} is wanted")
     version = table.get("version")
     if type(version) is not int or version < 1:
@@ -223,6 +228,22 @@ def _read_header(
     if not isinstance(fields, dict) or not isinstance(listed, dict):
         raise ModelFormatError("the header lacks its fields or its list of arrays")
     return fields, listed
+
+
+def _read_table(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> dict[str, Any]:
+    """The whole header."""
+    if info.file_size > MAX_HEADER + 4096:
+        raise ModelFormatError(f"header of {info.file_size} bytes; at most {MAX_HEADER} are read")
+    text = _read_member(archive, info)
+    if text.dtype != np.uint8 or text.ndim != 1:
+        raise ModelFormatError("the header is not a text")
+    try:
+        table = json.loads(text.tobytes(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelFormatError(f"the header is not JSON ({error})") from error
+    if not isinstance(table, dict):
+        raise ModelFormatError("the header is not a table of fields")
+    return table
 
 
 def _refuse_constant(name: str) -> None:

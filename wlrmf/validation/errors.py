@@ -23,6 +23,10 @@ class NotConvergedError(RuntimeError):
         self.result = result
 
 
+class NotFittedError(ValueError, AttributeError):
+    """Something was asked of a `Recommender` before its fit."""
+
+
 def describe(value: Any) -> str:
     """What the caller handed over, short enough for a message."""
     shape = getattr(value, "shape", None)

@@ -1,0 +1,673 @@
+"""Recommender: ids in, predictions and lists out, held against `fit` and slow twins."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from naive import best_rows
+
+import wlrmf
+from wlrmf import Stop
+from wlrmf.io import DataFileError
+from wlrmf.recommender import Recommender
+from wlrmf.validation.errors import DataWarning, NotFittedError
+
+FEW = Stop(max_iter=8, gtol=0, ftol=0)
+M, N = 23, 17
+
+
+def names(kind, size):
+    """Ids whose sorted order is that of their numbers."""
+    return np.array([f"{kind}{k:03d}" for k in range(size)])
+
+
+def triplets(seed=0, counts=False):
+    """Users, items, values; every user and item has some, in no order."""
+    rng = np.random.default_rng(seed)
+    cells = rng.permutation(M * N)[:180]
+    cells = np.union1d(cells, np.arange(N) * (N + 1) % (M * N))
+    cells = np.union1d(cells, np.arange(M) * N)
+    i, j = np.divmod(rng.permutation(cells), N)
+    values = rng.integers(1, 40, i.size) if counts else 3 + rng.standard_normal(i.size)
+    return names("u", M)[i], names("i", N)[j], values.astype(float)
+
+
+def matrix(data):
+    users, items, values = data
+    place = np.unique(users, return_inverse=True)[1], np.unique(items, return_inverse=True)[1]
+    return sp.csr_array(sp.coo_array((values, place), shape=(M, N)))
+
+
+def explicit(**settings):
+    given = {"rank": 3, "reg": 0.1, "stop": FEW, "dtype": "float64"} | settings
+    return Recommender(**given)
+
+
+def implicit(**settings):
+    given = {"feedback": "implicit", "reg": 0.3, "alpha": 0.5} | settings
+    return explicit(**given)
+
+
+def both():
+    return [explicit().fit(triplets()), implicit().fit(triplets(counts=True))]
+
+
+def same_answers(one, other):
+    np.testing.assert_array_equal(one.model.left, other.model.left)
+    np.testing.assert_array_equal(one.model.right, other.model.right)
+    for a, b in zip(one.recommend(n=4), other.recommend(n=4), strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[1], b[1])
+
+
+# fit
+
+
+def test_explicit_is_fit_of_the_matrix():
+    data = triplets()
+    wanted = wlrmf.fit(matrix(data), rank=3, reg=0.1, reg_scaling="count", bias=True, stop=FEW)
+    model = explicit().fit(data).model
+    np.testing.assert_array_equal(model.left, wanted.left)
+    np.testing.assert_array_equal(model.right, wanted.right)
+
+
+@pytest.mark.parametrize("popularity", [0, 0.5])
+def test_implicit_is_fit_of_ones_with_confidences(popularity):
+    data = triplets(counts=True)
+    R = matrix(data)
+    count = R.astype(bool).sum(axis=0) ** popularity
+    v = 0.7 * count / count.mean()
+    weights = R.copy()
+    weights.data = 1 + 0.5 * R.data
+    wanted = wlrmf.fit(
+        R.astype(bool).astype(float), rank=3, weights=weights, baseline=(np.ones(M), v), reg=0.3,
+        stop=FEW,
+    )  # fmt: skip
+    model = implicit(baseline=0.7, popularity=popularity).fit(data).model
+    np.testing.assert_allclose(model.reconstruct(), wanted.reconstruct(), rtol=1e-9, atol=1e-12)
+
+
+def forms(data, tmp_path):
+    users, items, values = data
+    columns = {"user": users, "item": items, "value": values}
+    given = {"value": "value"}
+    yield columns, given
+    yield matrix(data), {"user": np.unique(users), "item": np.unique(items)}
+    pandas = pytest.importorskip("pandas", reason="pandas is absent")
+    polars = pytest.importorskip("polars", reason="polars is absent")
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is absent")
+    yield pandas.DataFrame(columns), given
+    yield pandas.DataFrame(columns).astype({"user": "category", "item": "category"}), given
+    yield polars.DataFrame(columns), given
+    table = pyarrow.table(columns)
+    yield table, given
+    pandas.DataFrame(columns).to_csv(tmp_path / "a.csv")
+    yield tmp_path / "a.csv", given
+    renamed = polars.DataFrame(columns).rename({"user": "who", "item": "what", "value": "how"})
+    renamed.write_parquet(tmp_path / "a.parquet")
+    yield str(tmp_path / "a.parquet"), {"user": "who", "item": "what", "value": "how"}
+
+
+def test_all_forms_of_data_are_the_same(tmp_path):
+    data = triplets()
+    wanted = explicit().fit(data)
+    assert wanted.user_ids.tolist() == names("u", M).tolist()
+    for form, columns in forms(data, tmp_path):
+        same_answers(explicit().fit(form, **columns), wanted)
+
+
+def test_weights_are_of_the_squared_errors():
+    users, items, values = triplets()
+    rng = np.random.default_rng(5)
+    weights = rng.integers(1, 4, values.size).astype(float)
+    twice = tuple(np.repeat(part, weights.astype(int)) for part in (users, items, values))
+    weighted = explicit(reg_scaling="none").fit((users, items, values, weights))
+    repeated = explicit(reg_scaling="none", duplicates="mean").fit((*twice, np.ones(twice[0].size)))
+    # a weight of 2 is the entry twice; the mean of their weights is 1 each, so sum them instead
+    merged = explicit(reg_scaling="none", duplicates="sum").fit(
+        (*twice[:2], twice[2] / np.repeat(weights, weights.astype(int)), np.ones(twice[0].size))
+    )
+    np.testing.assert_allclose(weighted.model.reconstruct(), merged.model.reconstruct())
+    assert not np.allclose(weighted.model.reconstruct(), repeated.model.reconstruct())
+
+
+def test_duplicates_are_an_error_that_counts_them():  # R33
+    users, items, values = triplets()
+    again = tuple(np.concatenate([part, part[:3]]) for part in (users, items, values))
+    with pytest.raises(DataFileError, match="3 rows repeat an earlier pair"):
+        explicit().fit(again)
+    same_answers(explicit(duplicates="last").fit(again), explicit().fit((users, items, values)))
+
+
+# new ratings
+
+
+@pytest.mark.parametrize("kind", [explicit, implicit])
+def test_folding_in_a_user_of_the_fit_gives_that_user(kind):
+    data = triplets(counts=kind is implicit)
+    for popularity in (0, 0.4) if kind is implicit else (0,):
+        whole = kind(popularity=popularity).fit(data)
+        some = np.isin(data[0], ["u004", "u011"])
+        part = whole.fold_in(tuple(column[some] for column in data))
+        assert part.user_ids.tolist() == ["u004", "u011"]
+        np.testing.assert_array_equal(part.model.left, whole.model.left[[4, 11]])
+        np.testing.assert_array_equal(
+            part.recommend("u011", 5).found, whole.recommend("u011", 5).found
+        )
+
+
+@pytest.mark.parametrize("kind", [explicit, implicit])
+def test_partial_fit_is_the_row_solve_of_all_ratings(kind):
+    users, items, values = data = triplets(counts=kind is implicit)
+    late = np.random.default_rng(1).random(users.size) < 0.2
+    late |= users == "u007"
+    early = tuple(column[~late] for column in data)
+    model = kind().fit(early)
+    right = model.model.right.copy()
+    twin = model.fold_in(data)
+    model.partial_fit(tuple(column[late] for column in data))
+    np.testing.assert_array_equal(model.model.right, right)
+    order = [model.user_ids.tolist().index(user) for user in twin.user_ids]
+    np.testing.assert_array_equal(model.model.left[order], twin.model.left)
+    assert model.user_ids[-1] == "u007"  # a new one comes last
+    assert sorted(model.recommend("u007", N).found) == sorted(
+        set(names("i", N)) - set(items[users == "u007"])
+    )
+    value = twin.model.value
+    assert model.model.value == pytest.approx(value, rel=1e-12)
+
+
+def test_partial_fit_and_known_ratings():
+    users, items, values = triplets()
+    new = (users[:1], items[:1], values[:1] + 1)
+    for policy, value in (("last", values[0] + 1), ("mean", values[0] + 0.5)):
+        model = explicit(duplicates=policy).fit((users, items, values)).partial_fit(new)
+        changed = values.copy()
+        changed[0] = value
+        wanted = (
+            explicit(duplicates=policy).fit((users, items, values)).fold_in((users, items, changed))
+        )
+        np.testing.assert_allclose(model.model.left, wanted.model.left, rtol=1e-12)
+    model = explicit().fit((users, items, values))
+    before = model.model
+    with pytest.raises(ValueError, match=r"1 of the ratings are known already.*`duplicates`"):
+        model.partial_fit(new)
+    assert model.model is before
+
+
+def test_new_ratings_of_unknown_items():
+    data = triplets()
+    new = (["u001", "x"], ["i002", "nothing"], [3.0, 4.0])
+    with pytest.raises(ValueError, match="1 unknown item id, the first 'nothing'"):
+        explicit().fit(data).fold_in(new)
+    lenient = explicit(unknown="mean").fit(data)
+    with pytest.warns(DataWarning, match="1 ratings are left out: 1 of their items"):
+        folded = lenient.fold_in(new)
+    assert folded.user_ids.tolist() == ["u001", "x"]
+    assert not folded.model.left[1, :4].any()  # nothing known of x: bias and factors 0
+
+
+# predictions
+
+
+def test_predict_by_ids():
+    for model in both():
+        wanted = model.model.reconstruct()
+        assert model.predict("u003", "i005") == pytest.approx(wanted[3, 5], rel=1e-12)
+        found = model.predict(["u003", "u001"], [["i005"], ["i000"]])
+        np.testing.assert_allclose(found, wanted[np.ix_([3, 1], [5, 0])].T, rtol=1e-12)
+
+
+def test_unknown_ids():  # R43
+    for model in both():
+        all_predictions = model.model.reconstruct()
+        asked = ["u003", "new", None], ["i005", "i002", "i001"]
+        with pytest.raises(ValueError, match="2 unknown user ids, the first 'new'"):
+            model.predict(*asked)
+        found = model.predict(*asked, unknown="mean")
+        means = all_predictions.mean(axis=0)
+        np.testing.assert_allclose(found, [all_predictions[3, 5], means[2], means[1]], rtol=1e-9)
+        np.testing.assert_allclose(model.predict("x", "y", unknown="mean"), all_predictions.mean())
+        assert model.predict(*asked, unknown="zero").tolist()[1:] == [0, 0]
+        assert np.isnan(model.predict(*asked, unknown="nan")[1:]).all()
+        with pytest.raises(ValueError, match="`unknown` must be one of"):
+            model.predict(*asked, unknown="median")
+        with pytest.raises(TypeError, match="user ids are texts; got 3"):
+            model.predict(3, "i001")
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int64, np.uint64, float])
+def test_integer_ids(kind):  # R43
+    users, items, values = triplets()
+    numbers = {
+        user: 7 * k - 20 * (kind is not np.uint64) for k, user in enumerate(np.unique(users))
+    }
+    model = explicit().fit((np.array([numbers[u] for u in users], kind), items, values))
+    wanted = explicit().fit((users, items, values))
+    np.testing.assert_array_equal(
+        model.predict(np.array([numbers["u004"]]), "i003"), wanted.predict(["u004"], "i003")
+    )
+    with pytest.raises(ValueError, match="unknown user id"):
+        model.predict(-21, "i003")
+    with pytest.raises(ValueError, match="unknown user id"):
+        model.predict(np.uint64(2**63 + 3), "i003")
+    with pytest.raises(TypeError, match="user ids are integers"):
+        model.predict("7", "i003")
+
+
+# lists
+
+
+def naive_list(scores, n, allowed):
+    order = np.lexsort((np.arange(scores.size), -scores))
+    return [j for j in order if allowed[j]][:n]
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, N + 3])
+@pytest.mark.parametrize("filter_seen", [True, False])
+def test_recommend_is_the_sorted_row(n, filter_seen):  # R53
+    for model in both():
+        scores = model.model.reconstruct()
+        seen = matrix(triplets()).toarray() != 0
+        lists = model.recommend(n=n, filter_seen=filter_seen)
+        assert len(lists) == M
+        for i in range(M):
+            wanted = naive_list(scores[i], n, ~seen[i] if filter_seen else np.ones(N, bool))
+            np.testing.assert_array_equal(lists[i][0], names("i", N)[wanted])
+            np.testing.assert_allclose(lists[i][1], scores[i, wanted], rtol=1e-9)
+        some = model.recommend(["u009", "u002", "u009"], n, filter_seen=filter_seen)
+        for k, i in enumerate([9, 2, 9]):
+            np.testing.assert_array_equal(some[k][0], lists[i][0])
+            np.testing.assert_array_equal(some[k][1], lists[i][1])
+
+
+def test_recommend_among_items():
+    model = explicit().fit(triplets())
+    scores, seen = model.model.reconstruct()[6], matrix(triplets()).toarray()[6] != 0
+    include, exclude = [f"i{k:03d}" for k in (1, 2, 3, 5, 8, 13)], ["i003", "i008"]
+    for given, allowed in (
+        ({"include": include}, np.isin(names("i", N), include)),
+        ({"exclude": exclude}, ~np.isin(names("i", N), exclude)),
+        ({"include": include, "exclude": exclude}, np.isin(names("i", N), ["i001", "i002", "i005",
+                                                                            "i013"])),
+        ({"include": []}, np.zeros(N, bool)),
+    ):  # fmt: skip
+        found = model.recommend("u006", N, **given).found
+        np.testing.assert_array_equal(found, names("i", N)[naive_list(scores, N, allowed & ~seen)])
+    with pytest.raises(ValueError, match="1 unknown item id, the first 'none'"):
+        model.recommend("u006", include=["none"])
+
+
+def test_recommend_to_unknown_users():
+    model = implicit().fit(triplets(counts=True))
+    with pytest.raises(ValueError, match="1 unknown user id, the first 'new'"):
+        model.recommend(["u001", "new"])
+    average = model.model.reconstruct().mean(axis=0)
+    for policy, wanted in (("mean", naive_list(average, 4, np.ones(N, bool))), ("nan", []),
+                           ("zero", [])):  # fmt: skip
+        lists = model.recommend(["new", "u001", "new"], 4, unknown=policy)
+        np.testing.assert_array_equal(lists[0][0], names("i", N)[wanted])
+        np.testing.assert_array_equal(lists[2][0], lists[0][0])
+        np.testing.assert_array_equal(lists[1][0], model.recommend("u001", 4).found)
+
+
+def test_lists_as_columns():
+    lists = implicit().fit(triplets(counts=True)).recommend(["u001", "u002"], 3)
+    columns = lists.to_dict()
+    assert list(columns) == ["user", "item", "place", "score"]
+    assert columns["user"].tolist() == ["u001"] * 3 + ["u002"] * 3
+    assert columns["place"].tolist() == [1, 2, 3] * 2
+    assert "2 lists of items, 6 in all" in repr(lists)
+    assert [ids.tolist() for ids, _ in lists] == [lists[0][0].tolist(), lists[-1][0].tolist()]
+    with pytest.raises(IndexError):
+        lists[2]
+
+
+def test_similar_by_cosine():
+    model = explicit().fit(triplets())
+    for kind, found, factor in (
+        ("i", model.similar_items, model.model.X.T),
+        ("u", model.similar_users, model.model.W.T),
+    ):
+        unit = factor / np.linalg.norm(factor, axis=1, keepdims=True)
+        cosine = unit @ unit.T
+        size = len(factor)
+        lists = found([f"{kind}004", f"{kind}000"], 6)
+        for k, i in enumerate([4, 0]):
+            wanted = naive_list(cosine[i], 6, np.arange(size) != i)
+            np.testing.assert_array_equal(lists[k][0], names(kind, size)[wanted])
+            np.testing.assert_allclose(lists[k][1], cosine[i, wanted], rtol=1e-9)
+        assert "similar" in lists.to_dict()
+        with pytest.raises(ValueError, match="unknown"):
+            found("none")
+
+
+# explanations
+
+
+@pytest.mark.parametrize("popularity", [None, 0, 0.5])
+def test_explanation_is_what_the_row_solve_makes_of_each_rating(popularity):
+    """Rows solved for one rating's target at a time, by the slow twin, add up."""
+    if popularity is None:
+        model = explicit().fit(triplets())
+        problem = model._meaning().problem(model._fitted.ratings)
+        A2 = (problem.Y.toarray() != 0).astype(float)
+        Y = problem.Y.toarray()
+    else:
+        model = implicit(popularity=popularity).fit(triplets(counts=True))
+        problem = model._meaning().problem(model._fitted.ratings)
+        stored = problem.Y.toarray() != 0
+        A2 = np.where(stored, problem.weights.toarray(), np.ones((M, 1)) * model.model.base_v)
+        Y = stored.astype(float)
+    fitted, layout = model.model, model.model.layout
+    X = fitted.right[:, layout.free_W]
+    f = fitted.left[:, layout.free_W.stop :] @ fitted.right[:, layout.free_W.stop :].T
+    i, j = 5, 12
+    count = (problem.Y.toarray()[i] != 0).sum()
+    reg = np.full(M, 0.1 * count if popularity is None else 0.3)
+    explanation = model.explain("u005", "i012")
+    for item, share in zip(explanation.items, explanation.contributions, strict=True):
+        e = int(item[1:])
+        target = np.zeros((M, N))
+        target[i, e] = Y[i, e] - f[i, e]
+        row = best_rows(target, A2, X, reg)[i]
+        assert share == pytest.approx(X[j] @ row, rel=1e-8, abs=1e-12)
+    assert set(explanation.items) == set(names("i", N)[np.flatnonzero(problem.Y.toarray()[i])])
+    total = explanation.base + explanation.contributions.sum()
+    assert total == pytest.approx(explanation.score)
+    assert explanation.score == pytest.approx(model.predict("u005", "i012"))
+    size = np.abs(explanation.contributions)
+    assert (np.diff(size) <= 0).all()
+    assert "and, of" in repr(explanation)
+    assert list(explanation.to_dict()) == ["item", "contribution"]
+
+
+# indices of inner products
+
+
+def test_vectors_for_an_index_of_inner_products():
+    index_module = pytest.importorskip("usearch.index", reason="usearch is absent")
+    for model in both():
+        users, items = model.to_ann()
+        assert users.flags.c_contiguous and items.flags.c_contiguous
+        np.testing.assert_allclose(users @ items.T, model.model.reconstruct())
+        index = index_module.Index(ndim=items.shape[1], metric="ip", dtype="f32")
+        index.add(np.arange(N), items.astype(np.float32))
+        found = index.search(users.astype(np.float32), 5, exact=True)
+        lists = model.recommend(n=5, filter_seen=False)
+        for k in range(M):
+            assert model.item_ids[found.keys[k]].tolist() == lists[k][0].tolist()
+
+
+# evaluation
+
+
+def test_evaluate_cells():
+    users, items, values = triplets()
+    model = explicit().fit((users, items, values))
+    test = triplets(seed=1)
+    predicted = model.predict(*test[:2])
+    scores = model.evaluate(test)
+    assert scores["rmse"] == pytest.approx(np.sqrt(np.mean((predicted - test[2]) ** 2)))
+    assert scores["mae"] == pytest.approx(np.mean(np.abs(predicted - test[2])))
+    assert scores["n_pairs"] == len(test[0])
+    weights = np.arange(1.0, 1 + len(test[0]))
+    weighted = model.evaluate((*test, weights), metrics="rmse")
+    assert list(weighted) == ["rmse", "n_pairs"]
+    error = np.average((predicted - test[2]) ** 2, weights=weights) ** 0.5
+    assert weighted["rmse"] == pytest.approx(error)
+
+
+def test_evaluate_lists():
+    metrics = pytest.importorskip("sklearn.metrics", reason="scikit-learn is absent")
+    data = triplets(counts=True)
+    rng = np.random.default_rng(3)
+    held = rng.random(data[0].size) < 0.3
+    model = implicit().fit(tuple(column[~held] for column in data))
+    test = tuple(column[held] for column in data[:2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # an item may be in the test part alone
+        scores = model.evaluate(test, at=(3, 5), unknown="nan", metrics=("recall", "auc", "ndcg"))
+    recalls, areas, gains = [], [], []
+    for i, user in enumerate(model.user_ids):
+        mine = set(test[1][test[0] == user]) & set(model.item_ids)
+        if not mine:
+            continue
+        row = model.model.reconstruct()[i]
+        seen = np.isin(model.item_ids, data[1][~held & (data[0] == user)])
+        found = model.item_ids[naive_list(row, 3, ~seen)]
+        recalls.append(len(mine & set(found)) / len(mine))
+        truth = np.isin(model.item_ids, list(mine))
+        areas.append(metrics.roc_auc_score(truth[~seen], row[~seen]))
+        gains.append(metrics.ndcg_score([truth[~seen]], [row[~seen]], k=5))
+    assert scores["recall@3"] == pytest.approx(np.mean(recalls))
+    assert scores["auc"] == pytest.approx(np.mean(areas))
+    assert scores["ndcg@5"] == pytest.approx(np.mean(gains))
+    assert scores["n_users"] == len(recalls)
+    assert list(scores) == ["recall@3", "recall@5", "auc", "ndcg@3", "ndcg@5", "n_users"]
+
+
+def test_evaluate_counts_only_what_is_relevant():
+    model = explicit().fit(triplets())
+    users, items, values = triplets(seed=2)
+    best = values >= 4
+    given = {"metrics": ("precision", "coverage"), "at": 5, "filter_seen": False}
+    scores = model.evaluate((users, items, values), relevant_from=4, **given)
+    assert scores == model.evaluate((users[best], items[best]), **given)
+
+
+def test_evaluate_unknown_ids():
+    model = explicit().fit(triplets())
+    test = (["u001", "new"], ["i001", "i002"], [1.0, 2.0])
+    with pytest.raises(ValueError, match="1 unknown user id"):
+        model.evaluate(test)
+    assert model.evaluate(test, unknown="nan")["n_pairs"] == 1
+    assert model.evaluate(test, unknown="mean")["n_pairs"] == 2
+    with pytest.warns(DataWarning, match="1 of 2 ratings are of users or items"):
+        scores = model.evaluate(test, metrics="recall", unknown="mean", filter_seen=False)
+    assert scores["n_users"] == 1
+    with pytest.raises(ValueError, match="`metrics` must be among"):
+        model.evaluate(test, metrics="accuracy")
+    with pytest.raises(ValueError, match="no rating of a known user"):
+        model.evaluate((["x"], ["y"], [1.0]), unknown="nan")
+
+
+# early stopping
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae", "auc", "recall@3"])
+def test_early_stopping_ends_with_the_best_iteration(metric):
+    data, test = triplets(), triplets(seed=4)
+    kind = explicit if metric in ("rmse", "mae") else implicit
+    states = []
+    model = kind(reg=1e-3, stop=Stop(max_iter=60, gtol=0, ftol=0)).fit(
+        tuple(np.abs(column) if column.dtype.kind == "f" else column for column in data),
+        validation=test, metric=metric, patience=4, callback=states.append,
+    )  # fmt: skip
+    scores = model.validation_scores
+    best = int(np.argmin(scores) if metric in ("rmse", "mae") else np.argmax(scores))
+    assert len(scores) == len(states) == best + 1 + 4
+    np.testing.assert_array_equal(model.model.right, states[best].X)
+    if metric in ("rmse", "mae"):
+        i = np.searchsorted(model.user_ids, test[0])
+        j = np.searchsorted(model.item_ids, test[1])
+        error = np.abs(test[2] - np.einsum("ik,ik->i", states[best].W[i], states[best].X[j]))
+        power = 2 if metric == "rmse" else 1
+        assert scores[best] == pytest.approx(np.mean(error**power) ** (1 / power))
+
+
+def test_a_fit_that_ends_before_patience_does_goes_back_too():
+    model = explicit(reg=1e-3, stop=Stop(max_iter=7, gtol=0, ftol=0))
+    states = []
+    model.fit(triplets(), validation=triplets(seed=4), patience=50, callback=states.append)
+    best = int(np.argmin(model.validation_scores))
+    assert best < 6
+    np.testing.assert_array_equal(model.model.right, states[best].X)
+
+
+def test_a_share_of_the_ratings_is_held_out():
+    model = explicit().fit(triplets(), validation=0.2)
+    assert model._fitted.ratings.values.nnz < triplets()[0].size
+    assert model.model.shape == (M, N)
+    with pytest.raises(ValueError, match="`metric` must be"):
+        explicit().fit(triplets(), validation=0.2, metric="ndcg")
+
+
+# files
+
+
+@pytest.mark.parametrize("given", [{}, {"reg": (0.1, 0.2), "unknown": "mean"}])
+def test_save_and_load(tmp_path, given):
+    path = tmp_path / "model.npz"
+    for model in (
+        explicit(**given).fit((*triplets(), np.ones(triplets()[0].size))),
+        implicit(**({"popularity": 0.5} | given)).fit(triplets(counts=True)),
+    ):
+        model.save(path)
+        loaded = Recommender.load(path)
+        same_answers(model, loaded)
+        assert repr(loaded) == repr(model)
+        assert loaded.reg == model.reg
+        new = (["zoe"], ["i003"], [4.0])
+        same_answers(model.partial_fit(new), loaded.partial_fit(new))
+        assert model.explain("zoe", "i001").score == loaded.explain("zoe", "i001").score
+
+
+def test_files_of_another_kind(tmp_path):  # R67
+    path = tmp_path / "model.npz"
+    model = explicit().fit(triplets())
+    with pytest.raises(NotFittedError):  # R70
+        explicit().save(path)
+    model.save(path)
+    with pytest.raises(wlrmf.ModelFormatError, match="wlrmf-recommender"):
+        wlrmf.load(path)
+    model.model.save(path)
+    with pytest.raises(wlrmf.ModelFormatError, match="wlrmf-model"):
+        Recommender.load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a, h: a.pop("users"),
+        lambda a, h: a.update(users=a["users"][:-1]),
+        lambda a, h: a.update(users=np.repeat(a["users"][:1], M)),
+        lambda a, h: a.update(items=np.ones(N)),
+        lambda a, h: a["indices"].__setitem__(0, N),
+        lambda a, h: a["indices"].__setitem__(slice(0, 2), a["indices"][1::-1].copy()),
+        lambda a, h: a.update(values=a["values"][:-1]),
+        lambda a, h: a.update(values=a["values"].astype(str)),
+        lambda a, h: h.pop("model"),
+        lambda a, h: h["settings"].pop("rank"),
+        lambda a, h: h["settings"].update(feedback="loud"),
+        lambda a, h: h.update(settings=7),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tmp_path, change):
+    from wlrmf import archive
+
+    path = tmp_path / "model.npz"
+    explicit().fit(triplets()).save(path)
+    arrays, header = archive.read(path, schema="wlrmf-recommender")
+    change(arrays, header)
+    archive.write(path, arrays, header, schema="wlrmf-recommender")
+    with pytest.raises(wlrmf.ModelFormatError, match="its parts do not make a model"):
+        Recommender.load(path)
+
+
+# mistakes
+
+
+def test_before_a_fit():  # R50
+    model = explicit()
+    for ask in (
+        lambda: model.predict("u", "i"),
+        model.recommend,
+        lambda: model.explain("u", "i"),
+        lambda: model.partial_fit(triplets()),
+        lambda: model.fold_in(triplets()),
+        lambda: model.evaluate(triplets()),
+        lambda: model.model,
+        lambda: model.user_ids,
+    ):
+        with pytest.raises(NotFittedError, match="call `fit` first"):
+            ask()
+    assert "not fitted" in repr(model)
+
+
+def test_a_failed_fit_keeps_the_earlier_one():  # R52
+    model = explicit().fit(triplets())
+    before = model.model
+    with pytest.raises(DataFileError):
+        model.fit((["a"], ["b"], [np.nan]))
+    assert model.model is before
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"feedback": "both"}, r'`feedback` must be "explicit" or "implicit"'),
+        ({"unknown": "skip"}, "`unknown` must be one of"),
+        ({"alpha": -1}, "`alpha` must be a finite number"),
+        ({"popularity": np.nan}, "`popularity` must be a finite number"),
+        ({"baseline": np.inf}, "`baseline` must be a finite number"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, message):
+    with pytest.raises(ValueError, match=message):
+        explicit(**settings)
+
+
+def test_exchanged_users_and_items_are_recognised():
+    model = explicit().fit(triplets())
+    users, items, values = triplets()
+    with pytest.raises(ValueError, match=r"They are item ids: are users and items exchanged\?"):
+        model.predict(items, users)
+    with pytest.raises(ValueError, match="They are item ids"):
+        model.recommend("i003")
+    with pytest.raises(ValueError, match="are users and items exchanged"):
+        model.evaluate((items, users, values))
+    with pytest.raises(ValueError, match="They are user ids"):
+        model.fold_in((items, users, values))
+    by_number = explicit().fit(matrix(triplets()))
+    with pytest.raises(ValueError, match=r"must have 17 columns.*Is it transposed\? Try data.T"):
+        by_number.fold_in(matrix(triplets()).T)
+    with pytest.raises(ValueError, match="`user` must be the ids of the rows"):
+        by_number.partial_fit(matrix(triplets()))
+
+
+def test_ratings_where_confidences_are_meant():
+    users, items, _ = triplets()
+    rng = np.random.default_rng(0)
+    stars = rng.choice([1.0, 2, 3, 4, 5], users.size, p=[0.05, 0.1, 0.3, 0.35, 0.2])
+    with pytest.warns(DataWarning, match="look like ratings on a scale from 1.0 to 5.0"):
+        implicit().fit((users, items, stars))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        implicit().fit((users, items, rng.geometric(0.5, users.size).astype(float)))
+        implicit().fit((users, items))
+    with pytest.warns(DataWarning, match='all .* values are 1.0.*feedback="implicit"'):
+        explicit().fit((users, items, np.ones(users.size)))
+    with pytest.raises(ValueError, match="`value` must not be negative for implicit feedback"):
+        implicit().fit((users, items, -stars))
+
+
+def test_data_that_make_no_sense():
+    users, items, values = triplets()
+    with pytest.raises(ValueError, match="`value` must name the column of ratings"):
+        explicit().fit((users, items))
+    with pytest.raises(TypeError, match="got a dense array"):
+        explicit().fit(np.ones((3, 4)))
+    with pytest.raises(ValueError, match="got 5 parts"):
+        explicit().fit((users,) * 5)
+    with pytest.raises(DataFileError, match="wants vectors of one length"):
+        explicit().fit((users[1:], items, values))
+    with pytest.raises(TypeError, match="`user` must be the name of a column"):
+        explicit().fit({"user": users, "item": items}, user=3, value="item")
+    with pytest.raises(ValueError, match="`user` must not hold an id twice"):
+        explicit().fit(matrix(triplets()), user=["a"] * M)
+    with pytest.raises(ValueError, match="`item` must be the 17 ids"):
+        explicit().fit(matrix(triplets()), item=["a", "b"])
+    with pytest.raises(ValueError, match="`duplicates` must be one of"):
+        explicit(duplicates="first").fit(triplets())

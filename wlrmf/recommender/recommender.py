@@ -1,0 +1,316 @@
+"""`Recommender`: ratings by ids in, predictions and ranked lists by ids out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field, replace
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+
+from .. import splits
+from ..fit import fit
+from ..model import Factorization
+from ..model_file import refusing_parts
+from ..solvers.base import State, Stop
+from ..validation.options import read_int
+from . import evaluating, file
+from .answers import Answers
+from .fitted import Fitted
+from .ids import read_policy
+from .ratings import Ratings, added, has_labels, of_known_items, read_ratings
+from .settings import Explicit, Implicit, read_feedback
+from .stopping import EarlyStopping, read_metric
+
+SETTINGS = (
+    "rank", "feedback", "reg", "reg_scaling", "bias", "alpha", "baseline", "popularity",
+    "duplicates", "unknown", "dtype",
+)  # fmt: skip
+
+
+@dataclass(eq=False, repr=False)
+class Recommender(Answers):
+    """Recommend items to users by what others with similar ratings liked.
+
+    A face of `wlrmf.fit`: users are rows, items are columns, and both go by the caller's own ids.
+
+    Parameters
+    ----------
+    rank : int
+        Number of factors.
+    feedback : {"explicit", "implicit"}
+        ``"explicit"``: the values are ratings to be predicted, and cells without one are missing.
+        ``"implicit"``: the values (clicks, plays; 1 without any) say how sure it is that a user
+        likes an item. The target is 1 with weight ``1 + alpha·value`` where there is one and 0
+        with weight `baseline` elsewhere (Hu, Koren & Volinsky 2008, doi:10.1109/ICDM.2008.22).
+    reg : number or pair (users, items), optional
+        Ridge; default: 0.05 explicit, 10 implicit.
+    reg_scaling : {"none", "count"}, optional
+        ``"count"`` multiplies the ridge by the number of ratings of the user or item; default:
+        "count" explicit, "none" implicit.
+    bias : bool, optional
+        Mean, user and item effects beside the factors; default: explicit only.
+    alpha : float
+        Of implicit feedback, as above.
+    baseline : float
+        Weight of the cells without a rating, implicit feedback only.
+    popularity : float
+        Power of the items' numbers of ratings by which `baseline` is scaled, its mean kept: that
+        a user has not taken to a popular item says more (He et al. 2016,
+        doi:10.1145/2911451.2911489).
+    duplicates : {"error", "sum", "mean", "last"}
+        What several ratings of one item by one user make.
+    unknown : {"error", "mean", "zero", "nan"}
+        What ids get that the fit does not know: an error; the mean of the predictions over all
+        users (items); 0; NaN.
+    solver, stop, seed, n_threads
+        As in `wlrmf.fit`.
+    dtype : float32 or float64
+        Of the factors.
+
+    Attributes
+    ----------
+    model : Factorization
+    user_ids, item_ids : ndarray of int or str
+        Ids in the order of the model's rows and columns.
+    validation_scores : list of float or None
+        The metric after each iteration, where the fit was stopped early.
+
+    Examples
+    --------
+    >>> from wlrmf.recommender import Recommender
+    >>> users = ["ann", "ann", "bob", "bob", "cat", "cat", "dan"]
+    >>> items = ["tea", "milk", "tea", "milk", "rum", "gin", "rum"]
+    >>> drinks = Recommender(rank=2, feedback="implicit", reg=0.1).fit((users, items))
+    >>> print(drinks.recommend("dan", 1).found)
+    ['gin']
+    """
+
+    rank: int = 32
+    feedback: str = "explicit"
+    _: KW_ONLY
+    reg: Any = None
+    reg_scaling: str | None = None
+    bias: bool | None = None
+    alpha: float = 1.0
+    baseline: float = 1.0
+    popularity: float = 0.0
+    duplicates: str = "error"
+    unknown: str = "error"
+    solver: Any = "auto"
+    stop: Stop | None = None
+    seed: Any = None
+    dtype: Any = "float32"
+    n_threads: int | None = None
+    validation_scores: list[float] | None = field(default=None, init=False)
+    _fitted: Fitted | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._meaning()
+        read_policy(self.unknown)
+
+    def _meaning(self) -> Explicit | Implicit:
+        return read_feedback(self.feedback, self.alpha, self.baseline, self.popularity)
+
+    def fit(
+        self,
+        data: Any,
+        user: Any = "user",
+        item: Any = "item",
+        value: str | None = None,
+        weight: Any = None,
+        *,
+        validation: Any = None,
+        metric: str | None = None,
+        patience: int = 3,
+        callback: Callable[[State], Any] | None = None,
+        progress: bool = False,
+    ) -> Self:
+        """Fit the factors to ratings.
+
+        Parameters
+        ----------
+        data : path, data frame, vectors or sparse matrix
+            A csv, parquet or npz file; a pandas, polars or pyarrow table, or whatever else hands
+            over its columns through Arrow's C stream; a dict of vectors; a tuple of vectors
+            (users, items[, values[, weights]]); a sparse matrix, users × items.
+        user, item : str
+            Columns of the ids: integers or texts, none missing. Of a sparse matrix: the ids of its
+            rows and columns; default: their numbers.
+        value : str
+            Column of the ratings; implicit feedback can do without.
+        weight : str or sparse matrix, optional
+            Column of weights of the *squared* errors, on top of all others.
+        validation : float or data, optional
+            Ends the fit early: a share of the ratings to hold out, or ratings in the form of
+            `data`. The factors are those of the iteration with the best score on them.
+        metric : str, optional
+            Of the validation; default: "rmse" explicit, "ndcg@10" implicit.
+        patience : int
+            Iterations without a better score until the fit ends.
+        callback, progress
+            As in `wlrmf.fit`.
+
+        Returns
+        -------
+        Recommender
+            Itself.
+
+        Raises
+        ------
+        DataFileError, TypeError, ValueError
+            For data or settings that make no sense; an earlier fit is kept then.
+        """
+        meaning = self._meaning()
+        data = self._read(data, user, item, value, weight)
+        meaning.look_at(data)
+        early = None
+        if validation is not None:
+            given = (user, item, value, weight)
+            data, early = self._split(data, given, validation, metric, patience, callback)
+        model = self._fit(data, early or callback, progress)
+        if early is not None and early.overtaken:
+            model = self._fit(data, early.end_with_best, False, start=early.best)
+        self.validation_scores = None if early is None else early.scores
+        self._fitted = Fitted(model, data)
+        return self
+
+    def _fit(
+        self, data: Ratings, callback: Any, progress: bool, start: Any = None
+    ) -> Factorization:
+        meaning = self._meaning()
+        problem = meaning.problem(data)
+        return fit(
+            problem.Y,
+            rank=self.rank,
+            weights=problem.weights,
+            baseline=problem.baseline,
+            reg=meaning.reg if self.reg is None else self.reg,
+            reg_scaling=meaning.reg_scaling if self.reg_scaling is None else self.reg_scaling,
+            bias=meaning.bias if self.bias is None else self.bias,
+            solver=self.solver,
+            start=start,
+            stop=self.stop,
+            seed=self.seed,
+            dtype=self.dtype,
+            n_threads=self.n_threads,
+            callback=callback,
+            progress=progress,
+        )
+
+    def _read(self, data: Any, user: Any, item: Any, value: Any, weight: Any) -> Ratings:
+        needs = self.feedback == "explicit"
+        return read_ratings(
+            data, user, item, value, weight, duplicates=self.duplicates, needs_value=needs
+        )
+
+    def _split(
+        self, data: Ratings, names: Any, validation: Any, metric: Any, patience: Any, callback: Any
+    ) -> tuple[Ratings, EarlyStopping]:
+        """Ratings to train with, and the callback that watches the others."""
+        default = "rmse" if self.feedback == "explicit" else "ndcg@10"
+        metric = read_metric(default if metric is None else metric)
+        if isinstance(validation, float):
+            i, j = data.rows(), data.indices
+            out = splits.cells(i, j, data.values.shape, validation, self.seed or 0)
+            test, data = data.where(out), data.where(~out)
+        else:
+            test = self._read(validation, *names)
+        held = evaluating.held_out(test, data, self.unknown).known()
+        patience = read_int(patience, "patience", 1)
+        return data, EarlyStopping(metric, data, held, patience, self.n_threads, callback)
+
+    def partial_fit(
+        self,
+        data: Any,
+        user: Any = "user",
+        item: Any = "item",
+        value: str | None = None,
+        weight: Any = None,
+    ) -> Self:
+        """Take in new ratings, of known users and of new ones, for the fitted items' factors.
+
+        Every user's row is then the exact best one for all of their ratings, old and new, as a
+        fit with these item factors would find it; items, their biases and the mean stay. A rating
+        that is there already is treated by `duplicates`. Ratings of unknown items are an error, or
+        left out with a warning if `unknown` is not "error".
+
+        Parameters
+        ----------
+        data, user, item, value, weight
+            As in `fit`; of a sparse matrix `user` must be the ids of its rows.
+        """
+        fitted = self._known()
+        if not has_labels(data, user):
+            raise ValueError("`user` must be the ids of the rows of a sparse `data`")
+        new = self._of_known_items(data, user, item, value, weight)
+        ratings = added(fitted.ratings, new, self.duplicates)
+        self._fitted = Fitted(self._solve(ratings), ratings)
+        return self
+
+    def fold_in(
+        self,
+        data: Any,
+        user: Any = "user",
+        item: Any = "item",
+        value: str | None = None,
+        weight: Any = None,
+    ) -> Recommender:
+        """A recommender for other users: their exact best rows for the fitted items' factors.
+
+        Nothing is added to this one. Ratings of a user of the fit give that user's row again.
+
+        Parameters
+        ----------
+        data, user, item, value, weight
+            As in `fit`.
+
+        Returns
+        -------
+        Recommender
+            Of the users in `data`.
+        """
+        self._known()
+        ratings = self._of_known_items(data, user, item, value, weight)
+        other = replace(self)
+        other._fitted = Fitted(self._solve(ratings), ratings)
+        return other
+
+    def _of_known_items(self, data: Any, user: Any, item: Any, value: Any, weight: Any) -> Ratings:
+        fitted, new = self._known(), self._read(data, user, item, value, weight)
+        named = has_labels(data, item)
+        return of_known_items(new, fitted.items, fitted.users, self.unknown, named=named)
+
+    def _solve(self, ratings: Ratings) -> Factorization:
+        problem = self._meaning().problem(ratings)
+        return self.model.fold_in(problem.Y, weights=problem.weights, n_threads=self.n_threads)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write factors, ids, ratings and settings to `path`: an npz without pickled objects."""
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        settings["dtype"] = str(np.dtype(self.dtype))
+        file.write(path, self._known(), settings)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read what `save` wrote; solver, stop and seed are the defaults again.
+
+        Raises
+        ------
+        ModelFormatError
+            If the file is not a recommender's, is damaged, or is of a newer version.
+        """
+        fitted, settings = file.read(path, SETTINGS)
+        with refusing_parts(path):
+            out = cls(**settings)
+        out._fitted = fitted
+        return out
+
+    def __repr__(self) -> str:
+        about = f"rank {self.rank}, {self.feedback} feedback"
+        if self._fitted is None:
+            return f"<Recommender: {about}, not fitted>"
+        m, n = self.model.shape
+        count = self._fitted.ratings.values.nnz
+        return f"<Recommender: {about}, {m} users × {n} items, {count} ratings>"
