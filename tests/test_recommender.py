@@ -159,7 +159,7 @@ def test_folding_in_a_user_of_the_fit_gives_that_user(kind):
 
 @pytest.mark.parametrize("kind", [explicit, implicit])
 def test_partial_fit_is_the_row_solve_of_all_ratings(kind):
-    users, items, values = data = triplets(counts=kind is implicit)
+    users, items, _ = data = triplets(counts=kind is implicit)
     late = np.random.default_rng(1).random(users.size) < 0.2
     late |= users == "u007"
     early = tuple(column[~late] for column in data)
@@ -390,7 +390,8 @@ def test_vectors_for_an_index_of_inner_products():
     index_module = pytest.importorskip("usearch.index", reason="usearch is absent")
     for model in both():
         users, items = model.to_ann()
-        assert users.flags.c_contiguous and items.flags.c_contiguous
+        assert users.flags.c_contiguous
+        assert items.flags.c_contiguous
         np.testing.assert_allclose(users @ items.T, model.model.reconstruct())
         index = index_module.Index(ndim=items.shape[1], metric="ip", dtype="f32")
         index.add(np.arange(N), items.astype(np.float32))
