@@ -154,7 +154,7 @@ def test_many_blocks(csv):
         ("user,item,r\na,1,1\nb,2,x\n", "row 3, column 'r': 'x' is not a number", {"weights": "r"}),
         ("user,item\na,1\na,2,3\n", "row 3 has 3 columns, the first has 2", {}),
         ("user,item\na,2\nb,1\na,2\na,1\nb,1\na,2\n",
-         r"3 rows repeat an earlier pair of `user` and `item`; the first is data row 3: \(a, 2\)",
+         r"3 rows repeat an earlier pair of 'user' and 'item'; the first is data row 3: \(a, 2\)",
          {}),
         (b"user,item\n\xff,1\n", "not a text in UTF-8", {}),
         (b"user,item\n" + b"a,1\n" * 90_000 + b"\xff,1\n", "not a text in UTF-8", {}),

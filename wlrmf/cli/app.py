@@ -9,7 +9,7 @@ import click
 
 from .. import __version__
 from ..solvers import SOLVERS
-from . import fitting, predicting, showing
+from . import evaluating, fitting, predicting, recommending, showing
 
 HELP = {"help_option_names": ["-h", "--help"]}
 FILE = click.Path(path_type=Path)
@@ -111,7 +111,24 @@ Examples:
     help="Weight of the cells that a sparse FILE does not store; their target is 0.",
 )
 @click.option(
-    "--bias/--no-bias", default=False, help="Mean, row and column effects beside the factors."
+    "--bias/--no-bias", default=None, help="Mean, row and column effects beside the factors."
+)
+@click.option(
+    "--feedback",
+    type=click.Choice(["explicit", "implicit"]),
+    help="Fit a recommender, whose model keeps ids and ratings: values are ratings, or confidence.",
+)
+@click.option("--alpha", type=float, metavar="X", help="implicit: the weight is 1 + alpha · value.")
+@click.option(
+    "--popularity",
+    type=float,
+    metavar="X",
+    help="implicit: baseline times item counts to this power.",
+)
+@click.option(
+    "--duplicates",
+    type=click.Choice(["error", "sum", "mean", "last"]),
+    help="Recommender: what several ratings of one item by one user make.",
 )
 @click.option("--rows", metavar="COLUMN", help="FILE has a cell a line: where its row is named.")
 @click.option("--cols", metavar="COLUMN", help="Where its column is named.")
@@ -144,6 +161,8 @@ def fit(file: Path, **options: Any) -> int:
     a sparse one the stored cells are observed. With --rows and --cols, FILE is a table with one
     observed cell a line. FILE.npz:NAME, for --mask and --weights, is one array of several.
     """
+    if options["feedback"] is not None:
+        return recommending.fit_file(file, options)
     return fitting.fit_file(file, options)
 
 
@@ -177,6 +196,66 @@ def predict(model: Path, **options: Any) -> None:
     Rows and columns go by their names where FILE had some, otherwise by index from 0.
     """
     predicting.predict(model, **options)
+
+
+@app.command(
+    context_settings=HELP,
+    short_help="List the best items for users.",
+    epilog="""\b
+Examples:
+  wlrmf recommend ratings.wlrmf.npz --user alice -n 5
+  wlrmf recommend ratings.wlrmf.npz --like "The Sting"
+  wlrmf recommend ratings.wlrmf.npz --out lists.csv
+""",
+)
+@click.argument("model", type=FILE)
+@click.option("--user", multiple=True, metavar="ID", help="For whom; may be repeated.")
+@click.option("--like", multiple=True, metavar="ID", help="Items most similar to this one instead.")
+@click.option("-n", type=int, default=10, show_default=True, metavar="N", help="Length of a list.")
+@click.option("--keep-seen", is_flag=True, help="Items that the user has a rating of, too.")
+@click.option(
+    "--out", type=FILE, metavar="FILE", help="csv or parquet. Without --user: lists for all users."
+)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def recommend(model: Path, **options: Any) -> None:
+    """List the best items for users of a recommender, MODEL (wlrmf fit --feedback …)."""
+    recommending.recommend(model, **options)
+
+
+@app.command(
+    context_settings=HELP,
+    short_help="Hold predictions or lists against ratings.",
+    epilog="""\b
+Examples:
+  wlrmf evaluate ratings.wlrmf.npz test.csv --rows user --cols item --values rating
+  wlrmf evaluate clicks.wlrmf.npz test.csv --rows user --cols item \\
+      --metrics ndcg,recall --at 10,20
+""",
+)
+@click.argument("model", type=FILE)
+@click.argument("file", type=FILE)
+@click.option("--rows", required=True, metavar="COLUMN", help="Column of FILE with rows (users).")
+@click.option("--cols", required=True, metavar="COLUMN", help="Column with columns (items).")
+@click.option("--values", metavar="COLUMN", help="Column with values (ratings).")
+@click.option("--weights", metavar="COLUMN", help="Column with weights of the squared errors.")
+@click.option(
+    "--metrics",
+    metavar="NAMES",
+    help="rmse,mae; of a recommender also precision,recall,map,ndcg,hit,mrr,auc,coverage.",
+)
+@click.option("--at", default="10", show_default=True, metavar="N,N", help="Lengths of lists.")
+@click.option(
+    "--relevant-from", type=float, metavar="X", help="Lists: the least rating of a relevant item."
+)
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "mean", "zero", "nan"]),
+    help="Ids that MODEL does not know: an error, the mean, 0, or left out.",
+)
+@click.option("--keep-seen", is_flag=True, help="Lists with items that the user has already.")
+def evaluate(model: Path, file: Path, **options: Any) -> None:
+    """Hold the predictions or lists of MODEL against the ratings in FILE."""
+    evaluating.evaluate(model, file, **options)
 
 
 @app.command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from .files import check_out, size_of
 DATA = ("mask", "weights", "rows", "cols", "values", "key", "header")
 STOP = ("max_iter", "max_seconds", "gtol", "ftol")
 PLACE = ("out", "force", "quiet")
+RECOMMENDER = ("feedback", "alpha", "popularity", "duplicates")
 # A budget that the user set is no failure.
 BUDGETS = {
     Status.MAX_ITER: "max_iter",
@@ -47,6 +49,9 @@ class Data:
 
 def fit_file(file: Path, options: dict[str, Any]) -> int:
     """Fit, write the model, print the summary; the exit status."""
+    for name in RECOMMENDER[1:]:
+        if options[name] is not None:
+            raise click.UsageError(f"--{name} is for a recommender: it needs --feedback")
     if options["rows"] is None:
         if options["weights"] is not None:
             options = options | {"weights": Path(options["weights"])}
@@ -79,6 +84,11 @@ def fit_file(file: Path, options: dict[str, Any]) -> int:
     if not options["quiet"]:
         lines = described(model, data, file, seconds)
         text.facts([*lines, ("written", f"{out} ({size_of(out)})")])
+    return exit_status(model, given)
+
+
+def exit_status(model: Factorization, given: Mapping[str, Any]) -> int:
+    """0, or 1 and a warning for an end without success that no option asked for."""
     if model.success or BUDGETS.get(model.status) in given:
         return 0
     click.echo(f"wlrmf: warning: {ending(model.status)}", err=True)

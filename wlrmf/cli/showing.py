@@ -10,9 +10,11 @@ import numpy as np
 from .. import __version__, plot
 from .. import demo as demonstration
 from ..model import Factorization, load
+from ..recommender import Recommender
 from . import text
 from .files import check_out, size_of
 from .fitting import ending
+from .models import is_recommender, named
 
 PREVIEW = 3
 
@@ -36,10 +38,16 @@ def demo(out: Path, seed: int | None) -> None:
 
 def info(path: Path) -> None:
     """Print what a model file holds."""
-    model = load(path)
+    recommender = Recommender.load(path) if is_recommender(path) else None
+    model = load(path) if recommender is None else named(recommender)
     text.facts(
         [
             ("file", f"{path} ({size_of(path)})"),
+            *(
+                []
+                if recommender is None
+                else [("recommender", repr(recommender)[1:-1].removeprefix("Recommender: "))]
+            ),
             ("shape", f"{model.shape[0]} × {model.shape[1]}"),
             ("rows", _names(model.row_names)),
             ("columns", _names(model.col_names)),

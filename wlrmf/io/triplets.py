@@ -71,7 +71,7 @@ def read_triplets(
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else IN_MEMORY
     with refusing(name, DataFileError):
         if duplicates == "error":
-            _refuse_repeated(i, j, f"`{rows}` and `{cols}`", row_ids, col_ids)
+            _refuse_repeated(i, j, f"{rows!r} and {cols!r}", row_ids, col_ids)
         else:
             i, j, value, weight = merged(i, j, value, weight, shape[1], duplicates)
     return Triplets(

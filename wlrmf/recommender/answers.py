@@ -56,6 +56,11 @@ class Answers:
         """Ids in the order of the model's columns."""
         return self._known().items.labels
 
+    @property
+    def n_ratings(self) -> int:
+        """Number of ratings that the rows were fitted to."""
+        return int(self._known().ratings.values.nnz)
+
     def predict(self, users: Any, items: Any, *, unknown: str | None = None) -> Any:
         """Predictions for pairs of a user and an item.
 

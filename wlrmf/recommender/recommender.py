@@ -312,5 +312,4 @@ class Recommender(Answers):
         if self._fitted is None:
             return f"<Recommender: {about}, not fitted>"
         m, n = self.model.shape
-        count = self._fitted.ratings.values.nnz
-        return f"<Recommender: {about}, {m} users × {n} items, {count} ratings>"
+        return f"<Recommender: {about}, {m} users × {n} items, {self.n_ratings} ratings>"
