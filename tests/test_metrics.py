@@ -239,6 +239,16 @@ def test_an_ideal_list_scores_1():
     assert found["recall@1000"] == found["precision@1"] == 1
 
 
+def test_no_score_is_above_1_by_rounding():
+    # gains a rounding apart in all orders: hundreds of the plain quotients are 1 + 2.2e-16
+    rng = np.random.default_rng(0)
+    gains = 1 - rng.integers(0, 3, (20000, 6)) * 2.0**-53
+    given = rng.permuted(np.tile(np.arange(6), (20000, 1)), axis=1).ravel()
+    indptr, items = np.arange(20001) * 6, np.tile(np.arange(6), 20000)
+    found = ranking((indptr, given), (indptr, items, gains.ravel()), metrics="ndcg", per_user=True)
+    assert found.per_user["ndcg@10"].max() == 1
+
+
 def test_ndcg_is_scikit_learns():
     rng = np.random.default_rng(2)
     gains = rng.integers(0, 4, (20, 15)).astype(float)
@@ -336,6 +346,8 @@ def test_any_number_of_threads_gives_the_same_bits(with_gains, monkeypatch):
     relevant = graded(*gains) if with_gains else rows(*map(sorted, gains))
     options = {"metrics": (*NAMES, "coverage"), "at": (3, 1, 20), "n_items": 40}
     one = ranking(given, relevant, n_threads=1, per_user=True, **options)
+    for name, vector in one.per_user.items():
+        assert one[name] == pytest.approx(np.nanmean(vector), rel=1e-13)
     for n_threads in (2, 3, 7):
         other = ranking(given, relevant, n_threads=n_threads, per_user=True, **options)
         assert dict(one) == dict(other)

@@ -38,7 +38,8 @@ def auc(higher: Any, tied: Any, relevant_indptr: Any, n_others: Any) -> AucScore
 
         AUC_u = 1 − Σ_r (higher_r + tied_r / 2) / (R_u · N_u)
 
-    over the user's R relevant items r and N other candidates. The sums are exact integers.
+    over the user's R relevant items r and N other candidates. The sums are exact integers. The
+    mean of users' areas is not the area of all users' pairs pooled.
 
     Parameters
     ----------

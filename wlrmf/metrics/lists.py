@@ -43,6 +43,13 @@ class RankingScores(Mapping[str, float]):
     per_user : dict of str to ndarray, shape (n_lists,), or None
         Each user's own score, NaN for those without relevant items; coverage has none. None unless
         ``ranking(..., per_user=True)`` asked for them.
+
+    Examples
+    --------
+    >>> from wlrmf.metrics import ranking
+    >>> scores = ranking(([0, 2], [1, 0]), ([0, 1], [0]), metrics="mrr", at=2, per_user=True)
+    >>> scores["mrr@2"], scores.per_user["mrr@2"].tolist(), scores.n_users
+    (0.5, [0.5], 1)
     """
 
     values_by_name: dict[str, float]
@@ -97,7 +104,8 @@ def ranking(
     ----------
     lists : pair (indptr, items)
         User u was recommended ``items[indptr[u]:indptr[u + 1]]``, best first, no item twice; lists
-        may be of any lengths, empty too. Integers.
+        may be of any lengths, empty too. Integers. For a matrix of k items a user:
+        ``(np.arange(users + 1) * k, matrix.ravel())``.
     relevant : (indptr, items) or (indptr, items, gains)
         The items that are relevant for each user, in CSR form: rising within a row, as in
         ``(Y.indptr, Y.indices)``. Gains, above 0, count for "ndcg" alone; take 2**gains - 1 for
