@@ -312,3 +312,18 @@ def test_duplicates_policies():  # R33
         read_triplets(data, **ALL)
     with pytest.raises(ValueError, match="`duplicates` must be one of"):
         read_triplets(data, **ALL, duplicates="first")
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64])
+@pytest.mark.parametrize("spread", [1, 10**6])
+def test_integer_vectors_dense_and_sparse(dtype, spread):
+    info = np.iinfo(dtype)
+    many = np.random.default_rng(0).permutation(200)
+    if spread > 1 and info.bits > 8:
+        ids = (many * dtype(spread)).astype(dtype)
+    else:
+        ids = np.concatenate([np.array([info.min, info.max], dtype), many.astype(dtype)])
+        ids = np.unique(ids)[::-1]
+    found = read_triplets({"user": ids, "item": np.zeros(ids.size, dtype)}, **NAMES)
+    np.testing.assert_array_equal(found.row_ids, np.unique(ids))
+    np.testing.assert_array_equal(found.row_ids[found.matrix.row], ids)

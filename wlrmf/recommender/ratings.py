@@ -135,12 +135,10 @@ def ordered(
     items: Ids,
 ) -> Ratings:
     """Entries, no cell twice, in the order of users and of items within."""
-    order = np.lexsort((j, i))
-    indptr = np.concatenate(([0], np.cumsum(np.bincount(i, minlength=len(users)))))
-    narrow = np.int32 if len(items) < 2**31 else np.int64
-    values = sparse.csr_array(
-        (value[order], j[order].astype(narrow), indptr), shape=(len(users), len(items))
-    )
+    places = sparse.coo_array((np.arange(i.size), (i, j)), (len(users), len(items))).tocsr()
+    places.sort_indices()
+    order = places.data
+    values = sparse.csr_array((value[order], places.indices, places.indptr), shape=places.shape)
     return Ratings(values, None if weight is None else weight[order], users, items)
 
 
