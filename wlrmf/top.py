@@ -11,7 +11,6 @@ import numpy as np
 from .kernels import chunks
 from .kernels import top as kernels
 from .validation.cells import read_dtype
-from .validation.errors import describe
 from .validation.lists import read_items, read_lists
 from .validation.options import read_dense, read_int
 
@@ -101,7 +100,7 @@ def top_n(
     indptr = np.concatenate(([0], np.cumsum(lengths)))
     lists = Lists(indptr, np.empty(indptr[-1], np.int64), np.empty(indptr[-1], left.dtype))
     if indptr[-1]:
-        heaps = kernels.Heaps(
+        growing = kernels.Growing(
             indptr,
             lists.items,
             lists.scores,
@@ -111,7 +110,7 @@ def top_n(
         )
 
         def task(lo: int, hi: int, own: kernels.Room) -> None:
-            kernels.top(left, right, candidates, count, tuple(seen), lo, hi, own, heaps)
+            kernels.top(left, right, candidates, count, tuple(seen), lo, hi, own, growing)
 
         room = partial(kernels.room, count, right.shape[1], left.dtype)
         chunks.run_with(room, task, _edges(m), threads)
@@ -190,13 +189,15 @@ def _read_factors(left: Any, right: Any, n_threads: Any) -> tuple[np.ndarray, np
             f"`left` (m, k) and `right` (n_items, k) must have the same number of columns; "
             f"got shapes {left.shape} and {right.shape}"
         )
-    threads = chunks.available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
+    threads = (
+        chunks.available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
+    )
     dtype = read_dtype(None, np.result_type(left, right))
     if columns == 0:
         left, right = np.zeros((len(left), 1), dtype), np.zeros((len(right), 1), dtype)
     largest = [max(float(a.max()), -float(a.min())) if a.size else 0.0 for a in (left, right)]
     bound = largest[0] * largest[1] * max(columns, 1)
-    if not bound < np.finfo(dtype).max:
+    if not bound < float(np.finfo(dtype).max) / 2:  # rounding adds a little
         wide = " or use float64" if dtype == np.float32 else ""
         raise ValueError(
             f"scores of `left` and `right` could reach {bound:.3g}, which {dtype} cannot hold; "
@@ -206,9 +207,7 @@ def _read_factors(left: Any, right: Any, n_threads: Any) -> tuple[np.ndarray, np
     return np.ascontiguousarray(left, dtype), np.ascontiguousarray(right, dtype), threads
 
 
-def _skipped(
-    seen: Any, candidates: np.ndarray | None, n_items: int, threads: int
-) -> np.ndarray:
+def _skipped(seen: Any, candidates: np.ndarray | None, n_items: int, threads: int) -> np.ndarray:
     """How many candidates each query skips."""
     if candidates is None:
         return np.diff(seen.indptr)

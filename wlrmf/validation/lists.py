@@ -69,8 +69,6 @@ def read_integers(value: Any, words: str, end: int) -> np.ndarray:
             f"{words} must be a vector of integers; got {describe(value)}, dtype {array.dtype}"
         )
     if array.size and (array.min() < 0 or array.max() >= end):
-        raise ValueError(
-            f"{words} must be in [0, {end}); got {array.min()} to {array.max()}"
-        )
+        raise ValueError(f"{words} must be in [0, {end}); got {array.min()} to {array.max()}")
     kind = np.int32 if array.dtype.newbyteorder("=") == np.int32 else np.int64
     return np.ascontiguousarray(array, kind)
