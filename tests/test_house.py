@@ -119,7 +119,7 @@ def test_kernels_stand_alone(path):
     assert set(imports(path)) <= {"kernels._jit", *(f"kernels.{name[:-3]}" for name in TILES)}
 
 
-@pytest.mark.parametrize("name", ["rows", "sparse", "steps", "dense"])
+@pytest.mark.parametrize("name", ["rows", "sparse", "steps", "dense", "top"])
 def test_kernels_made_of_tiles_are_renewed_with_them(name):
     module = importlib.import_module(f"wlrmf.kernels.{name}")
     text = b"".join((ROOT / "kernels" / tiles).read_bytes() for tiles in TILES)

@@ -11,7 +11,6 @@ import numpy as np
 from .kernels import chunks
 from .kernels import top as kernels
 from .validation.cells import read_dtype
-from .validation.errors import describe
 from .validation.lists import read_items, read_lists
 from .validation.options import read_dense, read_int
 
@@ -101,7 +100,7 @@ def top_n(
     indptr = np.concatenate(([0], np.cumsum(lengths)))
     lists = Lists(indptr, np.empty(indptr[-1], np.int64), np.empty(indptr[-1], left.dtype))
     if indptr[-1]:
-        heaps = kernels.Heaps(
+        growing = kernels.Growing(
             indptr,
             lists.items,
             lists.scores,
@@ -111,7 +110,7 @@ def top_n(
         )
 
         def task(lo: int, hi: int, own: kernels.Room) -> None:
-            kernels.top(left, right, candidates, count, tuple(seen), lo, hi, own, heaps)
+            kernels.top(left, right, candidates, count, tuple(seen), lo, hi, own, growing)
 
         room = partial(kernels.room, count, right.shape[1], left.dtype)
         chunks.run_with(room, task, _edges(m), threads)
@@ -198,7 +197,7 @@ def _read_factors(left: Any, right: Any, n_threads: Any) -> tuple[np.ndarray, np
         left, right = np.zeros((len(left), 1), dtype), np.zeros((len(right), 1), dtype)
     largest = [max(float(a.max()), -float(a.min())) if a.size else 0.0 for a in (left, right)]
     bound = largest[0] * largest[1] * max(columns, 1)
-    if not bound < np.finfo(dtype).max:
+    if not bound < float(np.finfo(dtype).max) / 2:  # rounding adds a little
         wide = " or use float64" if dtype == np.float32 else ""
         raise ValueError(
             f"scores of `left` and `right` could reach {bound:.3g}, which {dtype} cannot hold; "

@@ -5,13 +5,17 @@ queries and one panel, made in registers, and tells by a bit which of them are a
 floor, the least score that its list still holds. Only those are looked at one by one. The scores of
 a tile are overwritten by the next tile's.
 
+While a list fills, nearly all scores are above its floor. So of the first block the scores are kept
+until a better floor is known: of the largest scores of `wide` groups of items the n-th largest is
+one, because n items reach it.
+
 Whatever its place in a tile, a score is the same chain of operations, s = fma(left[i, e],
 right[j, e], s) for e = 0, 1, ... from s = 0, in a lane of its own: nothing is ever added across
 lanes or split. So its bits depend on the two rows alone.
 
 Items come in ascending order, so that of equal scores the earlier ones stay, and one pointer a
-query walks along the items to be skipped. Lists are heaps in their own place in the output, the
-worst of a list at its root: lower score, or same score and larger index.
+query walks along the items to be skipped. Lists grow in their own place in the output: short ones
+sorted, long ones as lists with the worst at the root, lower score, or same score and larger index.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ from .vectors import BYTES, INDEX, PLAIN, TALL, WIDE, call
 
 TILES = "005c848e8a14"  # digest of the tiles, whose changes must renew the kernels cached here
 CACHE = 1 << 18  # bytes of a packed block of items, which stays in the second-level cache
+KEPT = 512  # items whose scores are kept at first
+SHORT = 32  # entries of lists that are kept sorted
 
 _NONE = np.empty(0, np.int64)
 _lanes = vectors.lanes_count()
@@ -42,9 +48,10 @@ class Room(NamedTuple):
     places: np.ndarray
     scores: np.ndarray
     masks: np.ndarray
+    largest: np.ndarray
 
 
-class Heaps(NamedTuple):
+class Growing(NamedTuple):
     """Lists in the making: list i has room for entries indptr[i]..indptr[i + 1].
 
     `floor` is what a score must be above, -inf while there is room, inf where there is none at all;
@@ -65,15 +72,17 @@ def width(dtype: Any) -> int:
 
 
 def room(count: int, size: int, dtype: Any, whole_rows: bool = False) -> Room:
-    """For blocks of at most `count` items of so many columns; scores of a tile or whole rows."""
+    """For blocks of at most `count` items of so many columns, and for the scores of some or all."""
     wide, itemsize = width(dtype), np.dtype(dtype).itemsize
     most = max(1, CACHE // (size * itemsize * wide))
     panels = max(1, min(most, -(-count // wide)))
+    kept = panels if whole_rows else min(panels, max(1, KEPT // wide))
     return Room(
         vectors.aligned(panels * size, wide, dtype),
         np.zeros(panels * wide, np.int64),
-        vectors.aligned(TALL, panels * wide if whole_rows else wide, dtype),
+        vectors.aligned(TALL, (kept + 1) * wide, dtype),  # rows a power of 2 apart would collide
         np.zeros(TALL, np.int64),
+        np.zeros(wide, dtype),
     )
 
 
@@ -124,6 +133,30 @@ def score_tile():
         above = scores > floor[rows][:, None]
         masks[:] = above @ (1 << np.arange(packed.shape[1]))
         return above.any()
+
+    return plain if PLAIN else tile
+
+
+def reach_tile():
+    """Bit c says whether S[q, b + c] >= bound, c an item of a panel."""
+
+    def write(code, S, q, b, bound):
+        builder, limit, bits = code.builder, code.splat(bound), INDEX(0)
+        for c in range(WIDE):
+            at = code.plus(b, c * code.lanes)
+            reached = builder.fcmp_ordered(">=", S.vector(q, at), limit)
+            reached = builder.zext(builder.bitcast(reached, ir.IntType(code.lanes)), INDEX)
+            bits = builder.or_(bits, builder.shl(reached, INDEX(c * code.lanes)))
+        return bits
+
+    @intrinsic
+    def tile(typingctx, S, q, b, bound):
+        n = types.intp
+        return types.int64(S, n, n, S.dtype), partial(call, write, "reach")
+
+    def plain(S, q, b, bound):
+        wide = width(S.dtype)
+        return np.sum((S[q, b : b + wide] >= bound) * (1 << np.arange(wide)))
 
     return plain if PLAIN else tile
 
@@ -191,7 +224,8 @@ def lowest_bit():
     return plain if PLAIN else lowest
 
 
-_score, _pack_tile, _dot, _lowest = score_tile(), pack_tile(), dot_code(), lowest_bit()
+_score, _reach, _pack_tile = score_tile(), reach_tile(), pack_tile()
+_dot, _lowest = dot_code(), lowest_bit()
 
 
 @inlined
@@ -234,25 +268,36 @@ def _sink(items, scores, base, size, k, score, item):
 
 
 @inlined
-def _offer(heaps, skip, end, i, score, item):
-    """Take an item that is above the floor of list i, unless it is to be skipped."""
-    indptr, items, scores, floor, filled, at = heaps
-    e = at[i]
-    while e < end and skip[e] < item:
-        e += 1
-    at[i] = e
-    if e == end or skip[e] != item:
-        base, size = indptr[i], indptr[i + 1] - indptr[i]
-        if filled[i] == size:
-            _sink(items, scores, base, size, 0, score, item)
+def _insert(items, scores, base, filled, score, item):
+    """Put an entry, which is after all others of its score, into a sorted list of room for it."""
+    k = base + filled
+    while k > base and scores[k - 1] < score:
+        scores[k], items[k] = scores[k - 1], items[k - 1]
+        k -= 1
+    scores[k], items[k] = score, item
+
+
+@inlined
+def _offer(lists, i, score, item):
+    """Take an item that is above the floor of list i."""
+    indptr, items, scores, floor, filled, _ = lists
+    base, size, count = indptr[i], indptr[i + 1] - indptr[i], filled[i]
+    if size <= SHORT:
+        count = min(count + 1, size)
+        _insert(items, scores, base, count - 1, score, item)
+        if count == size:
+            floor[i] = scores[base + size - 1]
+        filled[i] = count
+    elif count == size:
+        _sink(items, scores, base, size, 0, score, item)
+        floor[i] = scores[base]
+    else:
+        scores[base + count], items[base + count] = score, item
+        filled[i] = count + 1
+        if count + 1 == size:
+            for k in range(size // 2 - 1, -1, -1):
+                _sink(items, scores, base, size, k, scores[base + k], items[base + k])
             floor[i] = scores[base]
-        else:
-            scores[base + filled[i]], items[base + filled[i]] = score, item
-            filled[i] += 1
-            if filled[i] == size:
-                for k in range(size // 2 - 1, -1, -1):
-                    _sink(items, scores, base, size, k, scores[base + k], items[base + k])
-                floor[i] = scores[base]
 
 
 @inlined
@@ -264,32 +309,108 @@ def _best_first(items, scores, base, size):
         _sink(items, scores, base, last, 0, score, item)
 
 
+@inlined
+def _hide(row, places, taken, listed, skipped, e, end):
+    """Put -inf, which is above and beside nothing, where skipped items are in a block.
+
+    The entry of `skipped` after those of the block. `listed`: the items are not consecutive.
+    """
+    c, last = 0, places[taken - 1]
+    while e < end and skipped[e] <= last:
+        item = skipped[e]
+        if listed:
+            while places[c] < item:
+                c += 1
+            if places[c] == item:
+                row[c] = -np.inf
+        elif item >= places[0]:
+            row[item - places[0]] = -np.inf
+        e += 1
+    return e
+
+
+@inlined
+def _bound(row, whole, largest, size):
+    """A score that `size` of a row's scores reach, or -inf."""
+    wide, bound = largest.size, -np.inf
+    if size > wide:
+        return bound
+    for g in range(wide):
+        largest[g] = row[g]
+    for p in range(wide, whole, wide):
+        for g in range(wide):
+            largest[g] = max(largest[g], row[p + g])
+    for g in range(wide):
+        others = 0
+        for k in range(wide):
+            others += largest[k] >= largest[g]
+        if others >= size and largest[g] > bound:
+            bound = largest[g]
+    return bound
+
+
+@inlined
+def _take_kept(own, taken, listed, skipped, end, q, i, lists):
+    """Take what list i needs from a block whose scores are kept in row q."""
+    S, wide = own.scores, own.packed.shape[1]
+    row, whole = S[q], (taken + wide - 1) // wide * wide
+    row[taken:whole] = -np.inf
+    lists.at[i] = _hide(row, own.places, taken, listed, skipped, lists.at[i], end)
+    bound = _bound(row, whole, own.largest, lists.indptr[i + 1] - lists.indptr[i])
+    for p in range(0, whole, wide):
+        bits = _reach(S, q, p, bound)
+        while bits != 0:
+            c = p + _lowest(bits)
+            bits &= bits - 1
+            if row[c] > lists.floor[i]:
+                _offer(lists, i, row[c], own.places[c])
+
+
+@inlined
+def _take_tile(own, p, taken, skipped, end, q, i, lists):
+    """Take what list i needs from row q of a tile, the panel from item p on."""
+    bits = own.masks[q]
+    while bits != 0:
+        c = _lowest(bits)
+        bits &= bits - 1
+        score = own.scores[q, c]
+        if p + c < taken and score > lists.floor[i]:
+            item, e = own.places[p + c], lists.at[i]
+            while e < end and skipped[e] < item:
+                e += 1
+            lists.at[i] = e
+            if e == end or skipped[e] != item:
+                _offer(lists, i, score, item)
+
+
 @kernel
-def top(left, right, among, count, skip, lo, hi, own, heaps):
+def top(left, right, among, count, skip, lo, hi, own, lists):
     """Fill and sort the lists of queries lo..hi from `count` candidates, `among` or all of them.
 
     `skip` is a pair of CSR arrays, or of empty ones.
     """
-    skip_indptr, skipped = skip
-    indptr, items, scores, floor = heaps.indptr, heaps.items, heaps.scores, heaps.floor
-    wide, size, masks = own.packed.shape[1], right.shape[1], own.masks
+    indptr, skipped = skip
+    S, floor, masks = own.scores, lists.floor, own.masks
+    wide, size, listed = own.packed.shape[1], right.shape[1], among.size > 0
     for first in range(0, count, own.places.size):
         taken = _pack(right, among, count, first, own)
+        kept = min(taken, S.shape[1] - wide) if first == 0 else 0
         for i in range(lo, hi, TALL):
-            for p in range(0, taken, wide):
+            for p in range(0, kept, wide):
+                _score(S, p, left, i, hi - 1, own.packed, p // wide * size, size, floor, masks)
+            for k in range(i, min(i + TALL, hi) if kept > 0 else i):
+                end = indptr[k + 1] if indptr.size > 0 else 0
+                _take_kept(own, kept, listed, skipped, end, k - i, k, lists)
+            for p in range(kept, taken, wide):
                 row = p // wide * size
-                if _score(own.scores, 0, left, i, hi - 1, own.packed, row, size, floor, masks):
-                    for q in range(min(TALL, hi - i)):
-                        bits = masks[q]
-                        end = skip_indptr[i + q + 1] if skip_indptr.size > 0 else 0
-                        while bits != 0:
-                            c = _lowest(bits)
-                            bits &= bits - 1
-                            score = own.scores[q, c]
-                            if p + c < taken and score > floor[i + q]:
-                                _offer(heaps, skipped, end, i + q, score, own.places[p + c])
+                if _score(S, 0, left, i, hi - 1, own.packed, row, size, floor, masks):
+                    for k in range(i, min(i + TALL, hi)):
+                        end = indptr[k + 1] if indptr.size > 0 else 0
+                        _take_tile(own, p, taken, skipped, end, k - i, k, lists)
     for i in range(lo, hi):
-        _best_first(items, scores, indptr[i], indptr[i + 1] - indptr[i])
+        base = lists.indptr[i]
+        if lists.indptr[i + 1] - base > SHORT:
+            _best_first(lists.items, lists.scores, base, lists.indptr[i + 1] - base)
 
 
 @kernel
@@ -300,15 +421,6 @@ def count_members(indptr, indices, member, lo, hi, counts):
         for e in range(indptr[i], indptr[i + 1]):
             total += member[indices[e]]
         counts[i] = total
-
-
-@inlined
-def _hide(scores, first, taken, indices, e, end):
-    """Put -inf, which is above and beside nothing, at the entries within a block; the next entry."""
-    while e < end and indices[e] < first + taken:
-        scores[indices[e] - first] = -np.inf
-        e += 1
-    return e
 
 
 @kernel
@@ -334,9 +446,9 @@ def ranks(left, right, skip, targets, lo, hi, own, floor, at, results):
                 _score(S, p, left, i, hi - 1, own.packed, row, size, floor, own.masks)
             for k in range(i, upper):
                 row = S[k - i]
-                if seen_indptr.size > 0:
-                    at[k, 0] = _hide(row, first, taken, seen, at[k, 0], seen_indptr[k + 1])
-                at[k, 1] = _hide(row, first, taken, wanted, at[k, 1], indptr[k + 1])
+                end = seen_indptr[k + 1] if seen_indptr.size > 0 else 0
+                at[k, 0] = _hide(row, own.places, taken, False, seen, at[k, 0], end)
+                at[k, 1] = _hide(row, own.places, taken, False, wanted, at[k, 1], indptr[k + 1])
                 for e in range(indptr[k], indptr[k + 1]):
                     score, above, beside = scores[e], 0, 0
                     for c in range(taken):
