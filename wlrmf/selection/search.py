@@ -88,8 +88,26 @@ class Record:
         """Mean error of a complete pair, and its standard error: over folds, or over cells."""
         own = [self.outcomes[pair][k] for k in range(self.n_folds)]
         errors = [o.error for o in own]
-        se = float(np.std(errors, ddof=1)) / self.n_folds**0.5 if self.n_folds > 1 else own[0].se
-        return float(np.mean(errors)), se
+        if self.n_folds > 1:
+            return float(np.mean(errors)), float(np.std(errors, ddof=1)) / self.n_folds**0.5
+        return errors[0], own[0].se if math.isfinite(own[0].se) else 0.0
+
+    def best(self) -> Pair:
+        """The complete pair of the least mean error; of equal ones the simplest."""
+        return min(self.complete(), key=lambda pair: (self.standing(pair)[0], pair[0], -pair[1]))
+
+    def gap(self, pair: Pair) -> float:
+        """Mean error above that of the best pair, on the folds that this one was run on."""
+        least = self.outcomes[self.best()]
+        own = self.outcomes[pair]
+        return float(np.mean([own[k].error - least[k].error for k in own]))
+
+    def estimate(self, pair: Pair) -> float:
+        """Mean error; of a pair not run on all folds, what its gap to the best one makes of it.
+
+        Its plain mean would not do: some folds are harder than others.
+        """
+        return self.standing(self.best())[0] + self.gap(pair)
 
     def reprieved(self) -> set[Pair]:
         """Pairs left out too early: folds differ so much that a standard error reaches them.
@@ -97,16 +115,13 @@ class Record:
         They are compared with the best pair on the folds that they were run on. A ridge that was
         not run at all goes with the last one of its rank that was.
         """
-        best = min(self.complete(), key=lambda pair: self.standing(pair)[0])
-        se, least = self.standing(best)[1], self.errors(best)
+        se = self.standing(self.best())[1]
         out, done = set(), set(self.complete())
         for rank in self.ranks:
             near = False
             for reg in self.regs:
-                own = self.outcomes.get((rank, reg), {})
-                if own:
-                    gap = np.mean([o.error - least[k] for k, o in own.items()])
-                    near = bool(gap <= se)
+                if (rank, reg) in self.outcomes:
+                    near = self.gap((rank, reg)) <= se
                 if near and (rank, reg) not in done:
                     out.add((rank, reg))
         return out
@@ -155,7 +170,7 @@ def run(
         (state,) = starts(objective, fold.pins, None, 1, None, setting.solver)
     else:
         state = grown(objective, fold.pins, *near, np.random.default_rng(0))
-    watch = _Watch(fold, limit if setting.metric.name == "rmse" else math.inf, setting.watch)
+    watch = _Watch(fold, limit if setting.metric.squared else math.inf, setting.watch)
     end = minimise(objective, setting.solver, state, setting.stop, watch)
     W, X, value = end.best.W, end.best.X, end.best.value
     solved, _ = objective.best_W(W, X)
