@@ -12,11 +12,10 @@ import wlrmf
 from wlrmf import splits
 from wlrmf.selection.choice import chosen, rows
 from wlrmf.selection.errors import Metric
-from wlrmf.selection.grid import default_regs, ridged
+from wlrmf.selection.grid import default_regs
 from wlrmf.selection.parts import Observations
-from wlrmf.selection.search import Outcome, Record
+from wlrmf.selection.search import Outcome, Record, Setting, living, loosened, run
 from wlrmf.solvers import get_solver
-from wlrmf.start import grown, starts
 from wlrmf.validation.cells import read_cells
 
 RANKS, REGS = (1, 2, 3, 5), (32.0, 16.0, 8.0, 4.0, 2.0, 1.0)
@@ -329,36 +328,29 @@ def test_the_default_grid_with_biases_finds_what_is_planted(planted):
     assert "reg" not in found.at_edge
 
 
-def test_a_start_grows_from_collapsed_factors(planted):
-    fold = fold_of(*planted, bias=True)
-    als = get_solver("als")
-    weak, strong = (ridged(fold, 3, reg, "none") for reg in (4.0, 1e5))
+@pytest.mark.parametrize("reg_scaling", ["none", "count"])
+def test_collapsed_factors_do_not_hold_back_the_next_ridge(planted, reg_scaling):
+    """From a ridge at which all factors, or some, are 0 down to one at which they are not."""
+    Y, A = planted
+    fold = fold_of(Y, A)
+    top = 2 * default_regs(fold, reg_scaling)[0]
+    setting = Setting(Metric("rmse"), reg_scaling, get_solver("als"), loosened(wlrmf.Stop()), None)
+    factors = None
+    for share in (1.1, 0.95, 0.3):
+        outcome, factors = run(fold, 4, share * top, factors, math.inf, setting)
+        train = np.where(np.isfinite(Y), Y, np.nan)
+        train[tuple(np.argwhere(np.isfinite(Y))[0])] = np.nan
+        model = wlrmf.fit(train, A, 4, reg=share * top, reg_scaling=reg_scaling)
+        assert outcome.value == pytest.approx(model.value, rel=2e-4)
+
+
+def test_living_factors():
     rng = np.random.default_rng(0)
-    (cold,) = starts(weak, fold.pins, None, 1, None, als)
-    W, X = cold.W.copy(), cold.X.copy()
-    W[:, weak.layout.shared][:, 1:] *= 1e-9
-    X[:, weak.layout.shared][:, 1:] *= 1e-9
-    dead = weak.value(W, X)
-    state = grown(weak, fold.pins, W, X, rng)
-    assert state.value < dead
-    s = np.linalg.svd(
-        state.W[:, weak.layout.shared] @ state.X[:, weak.layout.shared].T, compute_uv=False
-    )
-    assert s[2] > 1e-3 * s[0]
-    assert_array_equal(state.W[:, -2:], W[:, -2:])  # biases and the mean stay
-    gone = grown(strong, fold.pins, np.zeros_like(W), np.zeros_like(X) + X * 0, rng)
-    assert np.abs(gone.W[:, strong.layout.shared]).max() > 0
-
-
-def test_a_start_grows_to_a_larger_rank_and_keeps_what_is_alive(planted):
-    fold = fold_of(*planted, bias=True)
-    two, three = (ridged(fold, rank, 4.0, "none") for rank in (2, 3))
-    (cold,) = starts(two, fold.pins, None, 1, None, get_solver("als"))
-    same = grown(two, fold.pins, cold.W, cold.X, np.random.default_rng(0))
-    assert_allclose(same.W @ same.X.T, cold.W @ cold.X.T, atol=1e-9)
-    more = grown(three, fold.pins, cold.W, cold.X, np.random.default_rng(0))
-    assert more.W.shape[1] == cold.W.shape[1] + 1
-    assert more.value < same.value
+    W, X = rng.standard_normal((9, 3)), rng.standard_normal((7, 3))
+    assert living(W, X)
+    assert not living(W * [1, 1, 1e-3], X * [1, 1, 1e-3])
+    assert not living(W[:, [0, 1, 1]], X)  # two factors that are one
+    assert living(W[:, :0], X[:, :0])
 
 
 def test_rank_0_of_biases_and_pinned_rows(planted):

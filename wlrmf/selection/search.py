@@ -12,7 +12,7 @@ import numpy as np
 
 from ..result import Status
 from ..solvers.base import State, Stop, minimise
-from ..start import grown, starts
+from ..start import starts
 from .errors import Metric
 from .grid import ridged
 from .parts import Fold
@@ -22,6 +22,7 @@ Factors = tuple[np.ndarray, np.ndarray]
 
 CLEAR = 4.0  # standard errors above the least error at which a pair is hopeless
 RISES = 2  # ridges in a row, clearly above the least error and rising, that end a path
+ALIVE = 0.01  # least singular value of W X' against the largest, for a start
 PATIENCE = 3  # iterations in a row, the same, that end a fit
 LOOSE = Stop(gtol=1e-3, ftol=1e-5, max_iter=200)  # of the search
 
@@ -144,16 +145,13 @@ def run_fold(
     fold: Fold, k: int, pairs: set[Pair], record: Record, setting: Setting, *, cut: bool
 ) -> None:
     """One path a rank. A start is never from another fold: it would have seen held-out cells."""
-    seed: Factors | None = None
     for rank in record.ranks:
         path = [reg for reg in record.regs if (rank, reg) in pairs]
-        factors, rises, before = seed, 0, math.inf
-        for place, reg in enumerate(path):
+        factors, rises, before = None, 0, math.inf
+        for reg in path:
             limit = record.limit(k) if cut else math.inf
             outcome, factors = run(fold, rank, reg, factors, limit, setting)
             record.add((rank, reg), k, outcome)
-            if place == 0:
-                seed = factors
             rises = rises + 1 if outcome.error > max(limit, before) else 0
             before = outcome.error
             if k == 0 and rises == RISES:
@@ -163,13 +161,13 @@ def run_fold(
 def run(
     fold: Fold, rank: int, reg: float, near: Factors | None, limit: float, setting: Setting
 ) -> tuple[Outcome, Factors]:
-    """One fit from factors of another ridge or a smaller rank, ended on a row solve as `fit` is."""
+    """One fit, from the factors of a stronger ridge if there are any, ended on a row solve."""
     begin = time.perf_counter()
     objective = ridged(fold, rank, reg, setting.reg_scaling)
-    if near is None:
-        (state,) = starts(objective, fold.pins, None, 1, None, setting.solver)
+    if near is not None and living(*(factor[:, objective.layout.shared] for factor in near)):
+        state = State.start(objective, *near)
     else:
-        state = grown(objective, fold.pins, *near, np.random.default_rng(0))
+        (state,) = starts(objective, fold.pins, None, 1, None, setting.solver)
     watch = _Watch(fold, limit if setting.metric.squared else math.inf, setting.watch)
     end = minimise(objective, setting.solver, state, setting.stop, watch)
     W, X, value = end.best.W, end.best.X, end.best.value
@@ -186,6 +184,17 @@ def run(
         finished=end.status is not Status.CALLBACK,
     )
     return outcome, (W, X)
+
+
+def living(W: np.ndarray, X: np.ndarray) -> bool:
+    """Whether no factor is next to nothing, as a strong ridge leaves those beyond some rank.
+
+    From there a weaker ridge is slow to bring them back, and the value changes so little at first
+    that a fit seems to be at its end; the spectral start does better.
+    """
+    R, S = (np.linalg.qr(factor.astype(np.float64))[1] for factor in (W, X))
+    s = np.linalg.svd(R @ S.T, compute_uv=False)
+    return s.size == 0 or bool(s[-1] > ALIVE * s[0])
 
 
 @dataclass(eq=False)
