@@ -121,3 +121,155 @@ def test_without_matplotlib_the_error_says_what_to_install(models, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'wlrmf\[plot\]'"):
         plot.convergence(models)
+
+
+# selection
+
+
+def columns(**changed):
+    """Two ranks and three ridges, one pair run in part and one not at all."""
+    table = {
+        "rank": np.repeat([1, 2], 3),
+        "reg": np.tile([100.0, 10.0, 1.0], 2),
+        "error": np.array([1.3, 1.2, 1.25, 1.1, 1.05, np.nan]),
+        "se": np.array([0.02, 0.02, np.nan, 0.03, 0.03, np.nan]),
+        "status": np.array(["complete", "complete", "hopeless", "complete", "complete", "skipped"]),
+        "chosen": np.array([False, False, False, True, False, False]),
+    }
+    return table | changed
+
+
+def test_selection_draws_a_line_a_rank_and_rings_the_choice(ax):
+    assert plot.selection(columns(), ax, metric="rmse", limit=1.12) is ax
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts[:2] == ["rank 1", "rank 2"]
+    assert set(texts[2:]) == {
+        "chosen: rank 2, ridge 100",
+        "least error + standard error",
+        "not run on all folds",
+    }
+    lines = {tuple(line.get_xdata()): list(line.get_ydata()) for line in ax.get_lines()[:1]}
+    assert lines == {(1.0, 10.0, 100.0): [1.25, 1.2, 1.3]}
+    (ring,) = (c for c in ax.collections if hasattr(c, "get_sizes"))
+    assert ring.get_offsets().tolist() == [[100.0, 1.1]]
+    assert ax.get_xscale() == "log"
+    assert ax.get_ylabel() == "held-out error (RMSE)"
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "10", "100"]
+
+
+def test_selection_has_a_place_for_a_ridge_of_0(ax):
+    plot.selection(columns(reg=np.tile([10.0, 1.0, 0.0], 2)), ax)
+    assert ax.get_xscale() == "symlog"
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1", "10"]
+
+
+def test_selection_of_select(ax):
+    Y = np.random.default_rng(0).standard_normal((20, 15))
+    found = wlrmf.select(Y, ranks=[1, 2], regs=[8.0, 4.0], folds=2, refit=False)
+    assert found.plot(ax) is ax
+    other = ax.figure.subplots(1, 2)[0]
+    plot.selection(found, other)
+    for one, two in zip(ax.get_lines(), other.get_lines(), strict=True):
+        np.testing.assert_array_equal(one.get_ydata(), two.get_ydata())
+
+
+def test_selection_refuses_a_table_without_its_columns(ax):
+    table = columns()
+    del table["se"]
+    with pytest.raises(ValueError, match=r"`table` must have the columns .* no 'se'"):
+        plot.selection(table, ax)
+
+
+# residuals
+
+
+def picture_of(ax):
+    (image,) = ax.get_images()
+    return image.get_array()
+
+
+def test_residuals_are_weighted_and_missing_cells_are_masked(ax):
+    Y = np.outer([1.0, 2, 3], [1.0, 0, 2, 1])
+    model = wlrmf.fit(Y, rank=1)
+    seen = Y + np.array([[0.0, 1, 0, 0], [0, 0, -2, 0], [0, 0, 0, 0]])
+    seen[2, 3] = np.nan
+    A = np.full(Y.shape, 1.0)
+    A[0, 1] = 3
+    assert plot.residuals(model, seen, A * ~np.isnan(seen), ax) is ax
+    picture = picture_of(ax)
+    expected = np.array([[0.0, 3, 0, 0], [0, 0, -2, 0], [0, 0, 0, 0]])
+    assert picture.mask.tolist() == np.isnan(seen).tolist()
+    np.testing.assert_allclose(picture.filled(0), expected, atol=1e-9)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("column", "row")
+    assert ax.figure.axes[-1].get_ylabel() == "weighted residual"
+
+
+def test_residuals_of_many_rows_are_averaged_over_observed_cells(ax):
+    Y = np.zeros((5, 4))
+    model = wlrmf.fit(np.outer([1.0, 1, 1, 1, 1], [1.0, 1, 1, 1]), rank=1)
+    Y[:] = 1 + np.arange(20).reshape(5, 4)
+    Y[0, 0] = np.nan
+    plot.residuals(model, Y, ax=ax, most=3)
+    blocks = [[(1 + 4 + 5) / 3, (2 + 3 + 6 + 7) / 4], [10.5, 12.5], [16.5, 18.5]]
+    np.testing.assert_allclose(picture_of(ax), blocks)
+    assert ax.get_xlabel() == "column (averaged over 2)"
+    assert ax.get_ylabel() == "row (averaged over 2)"
+    assert ax.figure.axes[-1].get_ylabel() == "residual, mean of a block"
+    with pytest.raises(ValueError, match=r"`Y` must have the shape of the model, \(5, 4\)"):
+        plot.residuals(model, Y.T, ax=ax)
+
+
+# loadings
+
+
+def test_loadings_are_sorted_and_named(ax):
+    model = wlrmf.fit(np.outer([1.0, 2], [-3.0, 1, 5, 2]), rank=1)
+    turn = np.sign(model.X[0, 2])
+    assert plot.loadings(model, 0, ["a", "b", "c", "d"], ax, most=3) is ax
+    widths = [bar.get_width() for bar in ax.patches]
+    assert widths == sorted(widths)
+    wanted = ["a", "d", "c"] if turn > 0 else ["c", "d", "a"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == wanted
+    assert ax.get_xlabel() == "loading on factor 0 (the 3 largest of 4)"
+    other = ax.figure.subplots(1, 2)[0]
+    plot.loadings(model, ax=other, side="rows")
+    assert {label.get_text() for label in other.get_yticklabels()} == {"0", "1"}
+    assert other.get_xlabel() == "loading on factor 0"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"factor": 1}, "`factor` must be an int of at least 0 and at most 0; got 1"),
+        ({"names": ["a"]}, "`names` must have one for each of 4 columns; got 1"),
+        ({"side": "both"}, "`side` must be .* got 'both'"),
+    ],
+)
+def test_loadings_refuse_what_is_not_there(ax, options, reason):
+    model = wlrmf.fit(np.outer([1.0, 2], [-3.0, 1, 5, 2]), rank=1)
+    with pytest.raises(ValueError, match=reason):
+        plot.loadings(model, ax=ax, **options)
+
+
+# calibration
+
+
+def test_calibration_has_weighted_means_and_counts(ax):
+    predicted = np.array([0.0, 0.0, 1.0, 1.0, 1.0])
+    true = np.array([0.0, 2.0, 1.0, 1.0, 4.0])
+    weights = np.array([1.0, 1, 1, 1, 2])
+    assert plot.calibration(true, predicted, weights, ax, bins=2) is ax
+    dots = ax.get_lines()[1]
+    np.testing.assert_allclose(dots.get_xdata(), [0, 1])
+    np.testing.assert_allclose(dots.get_ydata(), [1, 2.5])
+    assert [text.get_text() for text in ax.texts[:2]] == ["2", "3"]
+    (bars,) = ax.collections
+    low, high = bars.get_segments()[0][:, 1]
+    assert high - low == pytest.approx(4 * 2**0.5 / 2)  # two standard errors either way
+
+
+def test_calibration_of_a_single_cell_and_of_none(ax):
+    plot.calibration([1.0], [2.0], ax=ax)
+    assert ax.get_lines()[1].get_xydata().tolist() == [[2.0, 1.0]]
+    with pytest.raises(ValueError, match="of one length, at least 1; got 0, 0 and 0"):
+        plot.calibration([], [], ax=ax)

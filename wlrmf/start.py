@@ -93,75 +93,30 @@ def _random(objective: Objective, pins: Pins, generator: np.random.Generator) ->
 
 
 def _spectral(objective: Objective, pins: Pins, generator: np.random.Generator) -> State:
-    """Leading singular vectors of the weighted Y − pinned, scaled by the exact step from zero."""
+    """Leading singular vectors of the weighted Y − pinned, scaled by the exact step from zero.
+
+    By subspace iteration (Halko, Martinsson & Tropp 2011, doi:10.1137/090771806, algorithm 4.4).
+    """
     layout, problem = objective.layout, objective.problem
     left, right = _bare(objective, pins)
-    rank = layout.rank
-    if rank > min(problem.shape) or rank == 0:
+    rank, width = layout.rank, min(layout.rank + OVERSAMPLING, *problem.shape)
+    if rank > width or rank == 0:
         return _random(objective, pins, generator)
-    dW, dX = np.zeros_like(left), np.zeros_like(right)
     Z = problem.start_operator(left, right)
-    dW[:, layout.shared], dX[:, layout.shared] = _leading(Z, rank, problem.dtype, generator)
-    # zero is the best multiple where the ridge outweighs the data: then any step will do
-    t = problem.dtype.type(objective.best_step(left, right, dW, dX) or 1.0)
-    return _begin(objective, left + t * dW, right + t * dX)
-
-
-def grown(
-    objective: Objective, pins: Pins, W: np.ndarray, X: np.ndarray, generator: np.random.Generator
-) -> State:
-    """From whole factors of another ridge, or of a smaller rank, with no factor that is zero.
-
-    A factor that a stronger ridge has put to zero would stay there. In its place, and in that of
-    the factors that are new, come the leading singular vectors of the residuals, scaled by the
-    exact step.
-    """
-    layout, dtype = objective.layout, objective.problem.dtype
-    given = W.shape[1] - layout.columns + layout.rank
-    begin, end = layout.pinned_X, layout.pinned_X + given  # of the given shared columns
-    kept_W, kept_X = _living(W[:, begin:end], X[:, begin:end])
-    alive, left, right = kept_W.shape[1], *_bare(objective, pins)
-    new = slice(begin + alive, layout.shared.stop)
-    for factor, whole, kept in ((left, W, kept_W), (right, X, kept_X)):
-        factor[:, :begin], factor[:, layout.shared.stop :] = whole[:, :begin], whole[:, end:]
-        factor[:, begin : begin + alive] = kept
-    if alive == layout.rank:
-        return _begin(objective, left, right)
-    dW, dX = np.zeros_like(left), np.zeros_like(right)
-    Z = objective.problem.start_operator(left, right)
-    dW[:, new], dX[:, new] = _leading(Z, layout.rank - alive, dtype, generator)
-    t = dtype.type(objective.best_step(left, right, dW, dX) or LEAST)
-    return _begin(objective, left + t * dW, right + t * dX)
-
-
-def _living(W: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """W X' as U √s and V √s, of the singular values that are not next to nothing."""
-    if W.shape[1] == 0:
-        return W, X
-    (Q, R), (P, S) = np.linalg.qr(W.astype(np.float64)), np.linalg.qr(X.astype(np.float64))
-    U, s, Vt = np.linalg.svd(R @ S.T)
-    alive = int(np.count_nonzero(s > LEAST * s[:1]))
-    root = np.sqrt(s[:alive])
-    return (Q @ U[:, :alive] * root).astype(W.dtype), (P @ Vt[:alive].T * root).astype(X.dtype)
-
-
-def _leading(
-    Z: Any, rank: int, dtype: np.dtype, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """U √s and V √s of the leading singular values of Z, by subspace iteration.
-
-    Halko, Martinsson & Tropp (2011), doi:10.1137/090771806, algorithm 4.4.
-    """
-    width = min(rank + OVERSAMPLING, *Z.shape)
-    V = generator.standard_normal((Z.shape[1], width)).astype(dtype)
+    V = generator.standard_normal((problem.shape[1], width)).astype(problem.dtype)
     for _ in range(ROUNDS - 1):
         U = Z.matmat(V)
         V, _ = _basis(Z.rmatmat(U / (np.abs(U).max() or 1)))  # so that squares do not overflow
     U, _ = _basis(Z.matmat(V))
     V, R = _basis(Z.rmatmat(U))
     inner_V, s, inner_Ut = np.linalg.svd(R)  # Z ≈ U R' V'
-    root = np.sqrt(np.maximum(s[:rank], LEAST * s[0])).astype(dtype)
-    return (U @ inner_Ut.T)[:, :rank] * root, (V @ inner_V)[:, :rank] * root
+    root = np.sqrt(np.maximum(s[:rank], LEAST * s[0])).astype(problem.dtype)
+    dW, dX = np.zeros_like(left), np.zeros_like(right)
+    dW[:, layout.shared] = (U @ inner_Ut.T)[:, :rank] * root
+    dX[:, layout.shared] = (V @ inner_V)[:, :rank] * root
+    # zero is the best multiple where the ridge outweighs the data: then any step will do
+    t = problem.dtype.type(objective.best_step(left, right, dW, dX) or 1.0)
+    return _begin(objective, left + t * dW, right + t * dX)
 
 
 def _basis(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

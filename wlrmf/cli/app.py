@@ -8,29 +8,10 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..solvers import SOLVERS
-from . import evaluating, fitting, predicting, recommending, showing
+from . import evaluating, fitting, predicting, recommending, selecting, showing
+from .options import FILE, Numbers, Ridge, data_options, fit_options, recommender_options
 
 HELP = {"help_option_names": ["-h", "--help"]}
-FILE = click.Path(path_type=Path)
-
-
-class Ridge(click.ParamType):
-    """A number, or two of them."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """One float or a pair."""
-        if not isinstance(value, str):
-            return value
-        try:
-            numbers = tuple(map(float, value.split(",")))
-        except ValueError:
-            numbers = ()
-        if len(numbers) not in (1, 2):
-            self.fail(f"{value!r} is neither a number nor two, ROWS,COLS", param, ctx)
-        return numbers if len(numbers) == 2 else numbers[0]
 
 
 @click.group(
@@ -90,19 +71,9 @@ Examples:
 )
 @click.argument("file", type=FILE)
 @click.option("--rank", type=int, required=True, metavar="K", help="Number of factors.")
-@click.option("--mask", type=FILE, metavar="FILE", help="The matrix A: 0 and 1, or 1/σ per cell.")
-@click.option(
-    "--weights",
-    metavar="FILE|COLUMN",
-    help="Weights of the squared residuals: a matrix in a file; with --rows, a column of FILE.",
-)
+@data_options
 @click.option(
     "--reg", type=Ridge(), metavar="NUMBER", help="Ridge, or two as ROWS,COLS. Default: 0."
-)
-@click.option(
-    "--reg-scaling",
-    type=click.Choice(["none", "count"]),
-    help="count: times the number of observed cells of the row or column.",
 )
 @click.option(
     "--baseline",
@@ -110,42 +81,8 @@ Examples:
     metavar="NUMBER",
     help="Weight of the cells that a sparse FILE does not store; their target is 0.",
 )
-@click.option(
-    "--bias/--no-bias", default=None, help="Mean, row and column effects beside the factors."
-)
-@click.option(
-    "--feedback",
-    type=click.Choice(["explicit", "implicit"]),
-    help="Fit a recommender, whose model keeps ids and ratings: values are ratings, or confidence.",
-)
-@click.option("--alpha", type=float, metavar="X", help="implicit: the weight is 1 + alpha · value.")
-@click.option(
-    "--popularity",
-    type=float,
-    metavar="X",
-    help="implicit: baseline times item counts to this power.",
-)
-@click.option(
-    "--duplicates",
-    type=click.Choice(["error", "sum", "mean", "last"]),
-    help="Recommender: what several ratings of one item by one user make.",
-)
-@click.option("--rows", metavar="COLUMN", help="FILE has a cell a line: where its row is named.")
-@click.option("--cols", metavar="COLUMN", help="Where its column is named.")
-@click.option("--values", metavar="COLUMN", help="Where its value is; with --baseline default 1.")
-@click.option("--key", metavar="NAME", help="Which array of an npz FILE.")
-@click.option(
-    "--header/--no-header", default=None, help="Whether the first line of a csv FILE has names."
-)
-@click.option("--solver", type=click.Choice(["auto", *SOLVERS]), help="Default: auto.")
-@click.option("--max-iter", type=int, metavar="N", help="Stop after so many iterations.")
-@click.option("--max-seconds", type=float, metavar="S", help="Stop after so many seconds.")
-@click.option("--gtol", type=float, metavar="X", help="Stop when the gradient is this small.")
-@click.option("--ftol", type=float, metavar="X", help="Stop when the value changes this little.")
-@click.option("--seed", type=int, metavar="N", help="Of all random numbers. Default: 0.")
-@click.option("--n-starts", type=int, metavar="N", help="Keep the best of so many starts.")
-@click.option("--threads", "n_threads", type=int, metavar="N", help="Default: all processors.")
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Default: as in FILE.")
+@fit_options
+@recommender_options
 @click.option(
     "--out",
     type=FILE,
@@ -164,6 +101,53 @@ def fit(file: Path, **options: Any) -> int:
     if options["feedback"] is not None:
         return recommending.fit_file(file, options)
     return fitting.fit_file(file, options)
+
+
+@app.command(
+    context_settings=HELP,
+    short_help="Choose rank and ridge by the error on held-out cells.",
+    epilog="""\b
+Examples:
+  wlrmf select delays.csv --weights flights.csv --bias \\
+      --ranks 1,2,4,8 --plot errors.png
+  wlrmf select ratings.csv --rows user --cols item --values rating --bias \\
+      --ranks 5,10,20 --regs 4,8,16 --holdout 0.1 --model ratings.wlrmf.npz
+""",
+)
+@click.argument("file", type=FILE)
+@click.option(
+    "--ranks", type=Numbers(int), metavar="K,K,...", help="Default: 1,2,4,8,16, as far as they fit."
+)
+@click.option(
+    "--regs",
+    type=Numbers(float),
+    metavar="NUMBER,...",
+    help="Ridges. Default: eight, as the data call for.",
+)
+@click.option("--folds", type=int, metavar="N", help="Hold out each cell once. Default: 5.")
+@click.option("--holdout", type=float, metavar="SHARE", help="Hold out one share instead.")
+@click.option("--metric", type=click.Choice(["rmse", "mae"]), help="The error. Default: rmse.")
+@click.option(
+    "--rule",
+    type=click.Choice(["one-se", "best"]),
+    help="one-se, the default: the simplest within one standard error of the least error.",
+)
+@data_options
+@fit_options
+@click.option("--out", type=FILE, metavar="TABLE", help="All errors, as csv or parquet.")
+@click.option("--plot", type=FILE, metavar="PICTURE", help="All errors, as a .png file.")
+@click.option(
+    "--model", type=FILE, metavar="MODEL", help="Fit all cells with the choice, and write it here."
+)
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--quiet", is_flag=True, help="Print no table and no progress.")
+def select(file: Path, **options: Any) -> int:
+    """Choose rank and ridge for the matrix in FILE by the error on held-out cells.
+
+    FILE and its companions are as in wlrmf fit. Pairs that cannot be chosen are not run on all
+    folds, and the table says so.
+    """
+    return selecting.select_file(file, options)
 
 
 @app.command(

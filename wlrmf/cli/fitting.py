@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,8 @@ from .files import check_out, size_of
 
 DATA = ("mask", "weights", "rows", "cols", "values", "key", "header")
 STOP = ("max_iter", "max_seconds", "gtol", "ftol")
-PLACE = ("out", "force", "quiet")
-RECOMMENDER = ("feedback", "alpha", "popularity", "duplicates")
+PLACE = ("out", "plot", "model", "force", "quiet")
+RECOMMENDER = ("alpha", "popularity", "duplicates")
 # A budget that the user set is no failure.
 BUDGETS = {
     Status.MAX_ITER: "max_iter",
@@ -49,26 +48,18 @@ class Data:
 
 def fit_file(file: Path, options: dict[str, Any]) -> int:
     """Fit, write the model, print the summary; the exit status."""
-    for name in RECOMMENDER[1:]:
+    for name in RECOMMENDER:
         if options[name] is not None:
             raise click.UsageError(f"--{name} is for a recommender: it needs --feedback")
-    if options["rows"] is None:
-        if options["weights"] is not None:
-            options = options | {"weights": Path(options["weights"])}
-    elif options["cols"] and options["values"] is None and options["baseline"] is None:
-        raise click.UsageError("--values is missing: without it, or --baseline, all cells are 1")
+    options = checked(options)
     out = options["out"] or default_out(file)
-    companions = [p for p in (options["mask"], options["weights"]) if isinstance(p, Path)]
-    check_out(out, file, *(split_key(path)[0] for path in companions), force=options["force"])
+    check_out(out, *inputs(file, options), force=options["force"])
     data = read_data(file, **{name: options[name] for name in DATA})
     if options["baseline"] is not None and not sparse.issparse(data.Y):
         raise click.UsageError(
             "--baseline wants a sparse FILE: .mtx, scipy's .npz, or a table with --rows and --cols"
         )
-    # What was not given is left out: the defaults are the library's.
-    given = {name: value for name, value in options.items() if value is not None}
-    stop = Stop(**{name: given[name] for name in STOP if name in given})
-    rest = {k: v for k, v in given.items() if k not in (*DATA, *STOP, *PLACE)}
+    stop, rest = given(options)
     begin = time.perf_counter()
     model = fit(
         data.Y,
@@ -84,12 +75,35 @@ def fit_file(file: Path, options: dict[str, Any]) -> int:
     if not options["quiet"]:
         lines = described(model, data, file, seconds)
         text.facts([*lines, ("written", f"{out} ({size_of(out)})")])
-    return exit_status(model, given)
+    return exit_status(model, options)
 
 
-def exit_status(model: Factorization, given: Mapping[str, Any]) -> int:
-    """0, or 1 and a warning for an end without success that no option asked for."""
-    if model.success or BUDGETS.get(model.status) in given:
+def checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Weights of a matrix are in a file, those of a table in a column of it."""
+    if options["rows"] is None:
+        weights = options["weights"]
+        return options | {"weights": None if weights is None else Path(weights)}
+    if options["cols"] and options["values"] is None and options.get("baseline") is None:
+        raise click.UsageError("--values is missing: without it, or --baseline, all cells are 1")
+    return options
+
+
+def inputs(file: Path, options: dict[str, Any]) -> list[Path]:
+    """All files that are read."""
+    companions = (options["mask"], options["weights"])
+    return [file, *(split_key(path)[0] for path in companions if isinstance(path, Path))]
+
+
+def given(options: dict[str, Any]) -> tuple[Stop, dict[str, Any]]:
+    """What the library is told. What was not given is left out: the defaults are the library's."""
+    some = {name: value for name, value in options.items() if value is not None}
+    stop = Stop(**{name: some[name] for name in STOP if name in some})
+    return stop, {k: v for k, v in some.items() if k not in (*DATA, *STOP, *PLACE)}
+
+
+def exit_status(model: Factorization, options: dict[str, Any]) -> int:
+    """0, or 1 and a warning if the fit ended without success."""
+    if model.success or options.get(BUDGETS.get(model.status, "")) is not None:
         return 0
     click.echo(f"wlrmf: warning: {ending(model.status)}", err=True)
     return 1

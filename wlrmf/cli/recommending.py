@@ -12,16 +12,11 @@ import numpy as np
 from ..io import write_columns
 from ..io.table import COLUMNS_ENDINGS, ending_of
 from ..recommender import RankedLists, Recommender
-from ..solvers.base import Stop
 from . import text
 from .files import check_out, size_of
-from .fitting import STOP, default_out, ending, exit_status
+from .fitting import default_out, ending, exit_status, given
 from .models import load_recommender
 
-SETTINGS = (
-    "rank", "feedback", "reg", "reg_scaling", "bias", "alpha", "baseline", "popularity",
-    "duplicates", "solver", "seed", "dtype", "n_threads",
-)  # fmt: skip
 COLUMNS = {"user": "rows", "item": "cols", "value": "values", "weight": "weights"}
 TABLES_ONLY = {"mask": "--mask", "key": "--key", "header": "--header", "n_starts": "--n-starts"}
 
@@ -37,10 +32,9 @@ def fit_file(file: Path, options: dict[str, Any]) -> int:
         raise click.UsageError("--values is missing: explicit feedback has ratings")
     out = options["out"] or default_out(file)
     check_out(out, file, force=options["force"])
-    given = {name: value for name, value in options.items() if value is not None}
-    stop = Stop(**{name: given[name] for name in STOP if name in given})
-    model = Recommender(stop=stop, **{name: given[name] for name in SETTINGS if name in given})
-    columns = {name: given[option] for name, option in COLUMNS.items() if option in given}
+    stop, settings = given(options)
+    model = Recommender(stop=stop, **settings)
+    columns = {name: options[option] for name, option in COLUMNS.items()}
     begin = time.perf_counter()
     model.fit(file, **columns, progress=not options["quiet"])
     seconds = time.perf_counter() - begin
@@ -54,7 +48,7 @@ def fit_file(file: Path, options: dict[str, Any]) -> int:
                 ("written", f"{out} ({size_of(out)})"),
             ]
         )
-    return exit_status(model.model, given)
+    return exit_status(model.model, options)
 
 
 def described(model: Recommender) -> list[tuple[str, str]]:

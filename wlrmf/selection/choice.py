@@ -143,12 +143,12 @@ def select(
     if dtype is None and (ridges is None or ridges[-1] > 0):
         data = data.in_float32()
     threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
-    first = data.split(parts[0], threads, pinned)
 
     def fold(k: int) -> Fold:
         return first if k == 0 else data.split(parts[k], threads, pinned)
 
     with one_blas_thread(), progress_bar(progress, None) as watch:
+        first = data.split(parts[0], threads, pinned)
         if ridges is None:
             ridges = default_regs(first, reg_scaling)
         record = Record(tried, ridges, len(parts))
@@ -179,7 +179,7 @@ def select(
 def chosen(record: Record, rule: str) -> dict[str, Any]:
     """The pair of the least error, the rule's choice and the largest error that it accepted."""
     standing = {pair: record.standing(pair) for pair in record.complete()}
-    best = min(standing, key=lambda pair: (standing[pair][0], _simplicity(pair)))
+    best = record.best()
     limit = standing[best][0] + (standing[best][1] if rule == "one-se" else 0.0)
     near = [pair for pair, (error, _) in standing.items() if error <= limit]
     choice = min(near, key=_simplicity) if rule == "one-se" else best
@@ -204,12 +204,11 @@ def _row(record: Record, pair: Pair) -> Trial:
         status = SKIPPED
     else:
         status = HOPELESS if all(o.finished for o in own.values()) else RISING
-    mean, se = record.standing(pair) if status == COMPLETE else (np.nan, np.nan)
     return Trial(
         rank=pair[0],
         reg=pair[1],
-        error=float(np.nanmean(errors)) if own and status != COMPLETE else mean,
-        se=se,
+        error=record.estimate(pair) if own else np.nan,
+        se=record.standing(pair)[1] if status == COMPLETE else np.nan,
         errors=errors,
         value=float(np.mean([o.value for o in own.values()])) if own else np.nan,
         n_iter=sum(o.n_iter for o in own.values()),

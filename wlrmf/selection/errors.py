@@ -22,6 +22,11 @@ class Metric:
     name: str
     measure: Measure | None = None
 
+    @property
+    def squared(self) -> bool:
+        """Whether it is the root of the mean of the squares, which a problem's loss is too."""
+        return self.measure is None and self.name == "rmse"
+
     @classmethod
     def read(cls, metric: Any) -> Metric:
         """The caller's metric: a name or a function."""
@@ -45,9 +50,8 @@ class Metric:
         if self.measure is not None:
             return self._own(y, predicted, weights)
         off = y.astype(np.float64) - predicted
-        squared = self.name == "rmse"
-        mean, se = mean_and_error(off**2 if squared else np.abs(off), weights)
-        if not squared:
+        mean, se = mean_and_error(off**2 if self.squared else np.abs(off), weights)
+        if not self.squared:
             return mean, se
         root = mean**0.5
         return root, se / (2 * root) if root > 0 else 0.0

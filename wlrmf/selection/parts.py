@@ -33,14 +33,7 @@ class Observations:
     @classmethod
     def of(cls, cells: Cells) -> Observations:
         """All of them."""
-        if cells.indptr is not None:
-            rows = np.repeat(np.arange(cells.shape[0]), np.diff(cells.indptr))
-            return cls(cells, rows, cells.indices, cells.Y, cells.A2)
-        if cells.A2.size == 0:
-            rows, cols = np.indices(cells.shape).reshape(2, -1)
-            return cls(cells, rows, cols, cells.Y.reshape(-1), cells.A2.reshape(-1))
-        rows, cols = np.nonzero(cells.A2)
-        return cls(cells, rows, cols, cells.Y[rows, cols], cells.A2[rows, cols])
+        return cls(cells, *cells.entries())
 
     def split(self, held_out: np.ndarray, n_threads: int, pinned: dict[str, Any]) -> Fold:
         """Two problems, of the cells that are held out and of the others."""

@@ -25,7 +25,8 @@ class Trial:
     rank : int
     reg : float
     error : float
-        Mean over the folds that were run of the error on their held-out cells; NaN if none was.
+        Mean over the folds of the error on their held-out cells. Where not all were run, the least
+        mean error plus the mean difference to that pair on the folds that were; NaN if none was.
     se : float
         Its standard error: over folds, or over cells where there is a single holdout. NaN unless
         the status is "complete".

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..result import Status
 from ..solvers.base import State, Stop, minimise
-from ..start import grown, starts
+from ..start import starts
 from .errors import Metric
 from .grid import ridged
 from .parts import Fold
@@ -22,6 +22,7 @@ Factors = tuple[np.ndarray, np.ndarray]
 
 CLEAR = 4.0  # standard errors above the least error at which a pair is hopeless
 RISES = 2  # ridges in a row, clearly above the least error and rising, that end a path
+ALIVE = 0.01  # least singular value of W X' against the largest, for a start
 PATIENCE = 3  # iterations in a row, the same, that end a fit
 LOOSE = Stop(gtol=1e-3, ftol=1e-5, max_iter=200)  # of the search
 
@@ -88,8 +89,26 @@ class Record:
         """Mean error of a complete pair, and its standard error: over folds, or over cells."""
         own = [self.outcomes[pair][k] for k in range(self.n_folds)]
         errors = [o.error for o in own]
-        se = float(np.std(errors, ddof=1)) / self.n_folds**0.5 if self.n_folds > 1 else own[0].se
-        return float(np.mean(errors)), se
+        if self.n_folds > 1:
+            return float(np.mean(errors)), float(np.std(errors, ddof=1)) / self.n_folds**0.5
+        return errors[0], own[0].se if math.isfinite(own[0].se) else 0.0
+
+    def best(self) -> Pair:
+        """The complete pair of the least mean error; of equal ones the simplest."""
+        return min(self.complete(), key=lambda pair: (self.standing(pair)[0], pair[0], -pair[1]))
+
+    def gap(self, pair: Pair) -> float:
+        """Mean error above that of the best pair, on the folds that this one was run on."""
+        least = self.outcomes[self.best()]
+        own = self.outcomes[pair]
+        return float(np.mean([own[k].error - least[k].error for k in own]))
+
+    def estimate(self, pair: Pair) -> float:
+        """Mean error; of a pair not run on all folds, what its gap to the best one makes of it.
+
+        Its plain mean would not do: some folds are harder than others.
+        """
+        return self.standing(self.best())[0] + self.gap(pair)
 
     def reprieved(self) -> set[Pair]:
         """Pairs left out too early: folds differ so much that a standard error reaches them.
@@ -97,16 +116,13 @@ class Record:
         They are compared with the best pair on the folds that they were run on. A ridge that was
         not run at all goes with the last one of its rank that was.
         """
-        best = min(self.complete(), key=lambda pair: self.standing(pair)[0])
-        se, least = self.standing(best)[1], self.errors(best)
+        se = self.standing(self.best())[1]
         out, done = set(), set(self.complete())
         for rank in self.ranks:
             near = False
             for reg in self.regs:
-                own = self.outcomes.get((rank, reg), {})
-                if own:
-                    gap = np.mean([o.error - least[k] for k, o in own.items()])
-                    near = bool(gap <= se)
+                if (rank, reg) in self.outcomes:
+                    near = self.gap((rank, reg)) <= se
                 if near and (rank, reg) not in done:
                     out.add((rank, reg))
         return out
@@ -129,16 +145,13 @@ def run_fold(
     fold: Fold, k: int, pairs: set[Pair], record: Record, setting: Setting, *, cut: bool
 ) -> None:
     """One path a rank. A start is never from another fold: it would have seen held-out cells."""
-    seed: Factors | None = None
     for rank in record.ranks:
         path = [reg for reg in record.regs if (rank, reg) in pairs]
-        factors, rises, before = seed, 0, math.inf
-        for place, reg in enumerate(path):
+        factors, rises, before = None, 0, math.inf
+        for reg in path:
             limit = record.limit(k) if cut else math.inf
             outcome, factors = run(fold, rank, reg, factors, limit, setting)
             record.add((rank, reg), k, outcome)
-            if place == 0:
-                seed = factors
             rises = rises + 1 if outcome.error > max(limit, before) else 0
             before = outcome.error
             if k == 0 and rises == RISES:
@@ -148,14 +161,14 @@ def run_fold(
 def run(
     fold: Fold, rank: int, reg: float, near: Factors | None, limit: float, setting: Setting
 ) -> tuple[Outcome, Factors]:
-    """One fit from factors of another ridge or a smaller rank, ended on a row solve as `fit` is."""
+    """One fit, from the factors of a stronger ridge if there are any, ended on a row solve."""
     begin = time.perf_counter()
     objective = ridged(fold, rank, reg, setting.reg_scaling)
-    if near is None:
-        (state,) = starts(objective, fold.pins, None, 1, None, setting.solver)
+    if near is not None and living(*(factor[:, objective.layout.shared] for factor in near)):
+        state = State.start(objective, *near)
     else:
-        state = grown(objective, fold.pins, *near, np.random.default_rng(0))
-    watch = _Watch(fold, limit if setting.metric.name == "rmse" else math.inf, setting.watch)
+        (state,) = starts(objective, fold.pins, None, 1, None, setting.solver)
+    watch = _Watch(fold, limit if setting.metric.squared else math.inf, setting.watch)
     end = minimise(objective, setting.solver, state, setting.stop, watch)
     W, X, value = end.best.W, end.best.X, end.best.value
     solved, _ = objective.best_W(W, X)
@@ -171,6 +184,17 @@ def run(
         finished=end.status is not Status.CALLBACK,
     )
     return outcome, (W, X)
+
+
+def living(W: np.ndarray, X: np.ndarray) -> bool:
+    """Whether no factor is next to nothing, as a strong ridge leaves those beyond some rank.
+
+    From there a weaker ridge is slow to bring them back, and the value changes so little at first
+    that a fit seems to be at its end; the spectral start does better.
+    """
+    R, S = (np.linalg.qr(factor.astype(np.float64))[1] for factor in (W, X))
+    s = np.linalg.svd(R @ S.T, compute_uv=False)
+    return s.size == 0 or bool(s[-1] > ALIVE * s[0])
 
 
 @dataclass(eq=False)

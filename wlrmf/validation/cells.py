@@ -31,6 +31,20 @@ class Cells:
     u: np.ndarray
     v: np.ndarray
 
+    def entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, columns, targets and weights (empty: all 1) of the observed or stored cells.
+
+        In row-major order.
+        """
+        if self.indptr is not None:
+            rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+            return rows, self.indices, self.Y, self.A2
+        if self.A2.size == 0:
+            rows, cols = np.indices(self.shape).reshape(2, -1)
+            return rows, cols, self.Y.reshape(-1), self.A2.reshape(-1)
+        rows, cols = np.nonzero(self.A2)
+        return rows, cols, self.Y[rows, cols], self.A2[rows, cols]
+
 
 def read_cells(
     Y: Any,

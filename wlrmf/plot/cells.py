@@ -1,10 +1,4 @@
-"""Pictures of fits, for matplotlib: each function draws into one `Axes` and returns it.
-
-    ax = wlrmf.plot.convergence({"als": model, "gd": other})
-
-Given an `ax`, nothing else is touched, so a page of several panels, or a program without a screen,
-can use its own `Figure`. Without one, pyplot makes it.
-"""
+"""Errors on cells that no fit saw."""
 
 from __future__ import annotations
 
@@ -15,74 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .model import Factorization
-
-__all__ = ["convergence", "held_out_error", "predicted_against_true"]
-
-# Okabe & Ito (2008), told apart by readers with any form of colour blindness. Each colour comes
-# with a marker of its own, so that a print in grey can be read too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-
-def convergence(
-    model: Factorization | Mapping[str, Factorization],
-    ax: Any = None,
-    *,
-    against: str = "iteration",
-    least: float | None = None,
-) -> Any:
-    """Draw how far F was above its least value, relative to that value, on a log scale.
-
-    Parameters
-    ----------
-    model : Factorization or dict of str to Factorization
-        One line a model, with the key as its label.
-    ax : matplotlib Axes, optional
-        Where to draw; default: a new figure.
-    against : {"iteration", "seconds"}
-        The horizontal axis.
-    least : float, optional
-        The value to measure from: a known optimum, when several solvers of one problem are to be
-        compared. Default: each model's own least value, so each line ends where its fit did.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Raises
-    ------
-    ImportError
-        Without matplotlib and without `ax`.
-    ValueError
-        For an `against` that a trace does not have.
-    """
-    if against not in ("iteration", "seconds"):
-        raise ValueError(f'`against` must be "iteration" or "seconds"; got {against!r}')
-    models = {"": model} if isinstance(model, Factorization) else dict(model)
-    ax = _new_axes() if ax is None else ax
-    styles = zip(models.items(), cycle(COLOURS), cycle(MARKERS), strict=False)
-    for (label, one), colour, marker in styles:
-        values = np.asarray(one.trace.value)
-        floor = min([one.value, *one.trace.value]) if least is None else least
-        gap = (values - floor) / (abs(floor) or 1.0)
-        shown = gap > 0  # the least value itself has no place on a log scale
-        places = np.asarray(getattr(one.trace, against))[shown]
-        ax.plot(
-            places,
-            gap[shown],
-            color=colour,
-            marker=marker,
-            markersize=4.5,
-            markevery=max(1, len(places) // 8),
-            label=label,
-            linewidth=1.6,
-        )
-    ax.set_yscale("log")
-    ax.set_xlabel("iteration" if against == "iteration" else "time (seconds)")
-    ax.set_ylabel("(value − least value) / least value")
-    _finish(ax, legend=any(models))
-    return ax
+from .axes import COLOURS, MARKERS, finish, new_axes
 
 
 def held_out_error(
@@ -125,7 +52,7 @@ def held_out_error(
     for label, line in errors.items():
         if len(line) != len(ranks):
             raise ValueError(f"`errors[{label!r}]` has {len(line)} numbers for {len(ranks)} ranks")
-    ax = _new_axes() if ax is None else ax
+    ax = new_axes() if ax is None else ax
     places = range(len(ranks))
     styles = zip(errors.items(), cycle(COLOURS), cycle(MARKERS), strict=False)
     for (label, line), colour, marker in styles:
@@ -147,7 +74,7 @@ def held_out_error(
     if top is not None:
         ax.set_ylim(top=top)
         _note_above(ax, errors, top)
-    _finish(ax, legend=True)
+    finish(ax, legend=True)
     return ax
 
 
@@ -187,7 +114,7 @@ def predicted_against_true(
             f"`true`, `predicted` and `weights` must be of one length, at least 1; "
             f"got {len(true)}, {len(predicted)} and {len(weight)}"
         )
-    ax = _new_axes() if ax is None else ax
+    ax = new_axes() if ax is None else ax
     low, high = _middle(np.concatenate([true, predicted]))
     inside = (np.minimum(true, predicted) >= low) & (np.maximum(true, predicted) <= high)
     # About a tenth of the panel is inked, however many cells there are.
@@ -211,7 +138,7 @@ def predicted_against_true(
     if outside:
         note = f"{outside} of {len(true)} cells\nare outside"
         ax.text(0.97, 0.03, note, transform=ax.transAxes, ha="right", va="bottom", fontsize=9)
-    _finish(ax, legend=False)
+    finish(ax, legend=False)
     return ax
 
 
@@ -240,34 +167,3 @@ def _note_above(ax: Any, errors: Mapping[str, Sequence[float]], top: float) -> N
                 fontsize=9,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )
-
-
-def _finish(ax: Any, *, legend: bool) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(visible=True, color="0.9", linewidth=0.6)
-    ax.set_axisbelow(True)
-    if legend:
-        ax.legend(frameon=False, fontsize=9)
-
-
-def _new_axes() -> Any:
-    require_matplotlib()
-    from matplotlib import pyplot
-
-    return pyplot.subplots(layout="constrained")[1]
-
-
-def require_matplotlib() -> None:
-    """Say what to install where matplotlib is missing.
-
-    Raises
-    ------
-    ImportError
-        Without matplotlib.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "pictures need matplotlib, which is not installed: pip install 'wlrmf[plot]'"
-        ) from error

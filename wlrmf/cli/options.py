@@ -1,0 +1,143 @@
+"""Options that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..solvers import SOLVERS
+
+FILE = click.Path(path_type=Path)
+
+
+class Numbers(click.ParamType):
+    """Numbers with commas between them."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type):
+        self.kind = kind
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """A list."""
+        try:
+            return [self.kind(number) for number in value.split(",")]
+        except ValueError:
+            what = "whole numbers" if self.kind is int else "numbers"
+            return self.fail(f"{value!r} is not a list of {what}, such as 1,2,4", param, ctx)
+
+
+class Ridge(click.ParamType):
+    """A number, or two of them."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """One float or a pair."""
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = tuple(map(float, value.split(",")))
+        except ValueError:
+            numbers = ()
+        if len(numbers) not in (1, 2):
+            self.fail(f"{value!r} is neither a number nor two, ROWS,COLS", param, ctx)
+        return numbers if len(numbers) == 2 else numbers[0]
+
+
+def data_options(command: Any) -> Any:
+    """What says how FILE is to be read, for every command that reads one."""
+    return _with(
+        command,
+        click.option(
+            "--mask", type=FILE, metavar="FILE", help="The matrix A: 0 and 1, or 1/σ per cell."
+        ),
+        click.option(
+            "--weights",
+            metavar="FILE|COLUMN",
+            help="Weights of the squared residuals: a matrix in a file; with --rows, a column of "
+            "FILE.",
+        ),
+        click.option(
+            "--rows", metavar="COLUMN", help="FILE has a cell a line: where its row is named."
+        ),
+        click.option("--cols", metavar="COLUMN", help="Where its column is named."),
+        click.option(
+            "--values", metavar="COLUMN", help="Where its value is; with --baseline default 1."
+        ),
+        click.option("--key", metavar="NAME", help="Which array of an npz FILE."),
+        click.option(
+            "--header/--no-header",
+            default=None,
+            help="Whether the first line of a csv FILE has names.",
+        ),
+    )
+
+
+def fit_options(command: Any) -> Any:
+    """What a fit is told beside rank and ridge."""
+    return _with(
+        command,
+        click.option(
+            "--reg-scaling",
+            type=click.Choice(["none", "count"]),
+            help="count: times the number of observed cells of the row or column.",
+        ),
+        click.option(
+            "--bias/--no-bias",
+            default=None,
+            help="Mean, row and column effects beside the factors.",
+        ),
+        click.option("--solver", type=click.Choice(["auto", *SOLVERS]), help="Default: auto."),
+        click.option("--max-iter", type=int, metavar="N", help="Stop after so many iterations."),
+        click.option("--max-seconds", type=float, metavar="S", help="Stop after so many seconds."),
+        click.option(
+            "--gtol", type=float, metavar="X", help="Stop when the gradient is this small."
+        ),
+        click.option(
+            "--ftol", type=float, metavar="X", help="Stop when the value changes this little."
+        ),
+        click.option("--seed", type=int, metavar="N", help="Of all random numbers. Default: 0."),
+        click.option("--n-starts", type=int, metavar="N", help="Keep the best of so many starts."),
+        click.option(
+            "--threads", "n_threads", type=int, metavar="N", help="Default: all processors."
+        ),
+        click.option(
+            "--dtype", type=click.Choice(["float32", "float64"]), help="Default: as in FILE."
+        ),
+    )
+
+
+def recommender_options(command: Any) -> Any:
+    """What makes a fit one of a recommender."""
+    return _with(
+        command,
+        click.option(
+            "--feedback",
+            type=click.Choice(["explicit", "implicit"]),
+            help="Fit a recommender, whose model keeps ids and ratings: values are ratings, or "
+            "confidence.",
+        ),
+        click.option(
+            "--alpha", type=float, metavar="X", help="implicit: the weight is 1 + alpha · value."
+        ),
+        click.option(
+            "--popularity",
+            type=float,
+            metavar="X",
+            help="implicit: baseline times item counts to this power.",
+        ),
+        click.option(
+            "--duplicates",
+            type=click.Choice(["error", "sum", "mean", "last"]),
+            help="Recommender: what several ratings of one item by one user make.",
+        ),
+    )
+
+
+def _with(command: Any, *options: Any) -> Any:
+    for option in reversed(options):  # as decorators are
+        command = option(command)
+    return command
