@@ -6,14 +6,19 @@ finds W (rank × m) and X (rank × n) with Y ≈ WᵀX, minimising ‖A∘(Y −
 cell of Y has its own weight and some are missing.
 """
 
-from . import gradients, solvers, splits
+from . import gradients, metrics, solvers, splits
 from .archive import ModelFormatError
 from .fit import fit
 from .model import Factorization, load
 from .result import Status
 from .selection import Selection, select
 from .solvers.base import State, Stop
-from .validation.errors import ConvergenceWarning, DataWarning, NotConvergedError
+from .validation.errors import (
+    ConvergenceWarning,
+    DataWarning,
+    NotConvergedError,
+    NotFittedError,
+)
 from .version import version
 
 __version__ = version()
@@ -24,6 +29,7 @@ __all__ = [
     "Factorization",
     "ModelFormatError",
     "NotConvergedError",
+    "NotFittedError",
     "Selection",
     "State",
     "Status",
@@ -32,6 +38,7 @@ __all__ = [
     "fit",
     "gradients",
     "load",
+    "metrics",
     "select",
     "solvers",
     "splits",
