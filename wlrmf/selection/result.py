@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass, field
-from typing import Any
+from os import PathLike
+from typing import Any, Self
 
 import numpy as np
 
 from ..model import Factorization
+from . import file
 
 COMPLETE = "complete"
 HOPELESS = "hopeless"
@@ -172,6 +174,22 @@ class Selection:
         from ..plot import selection
 
         return selection(self.to_dict(), ax, metric=self.metric, limit=self.limit)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the table, the choice and the model to `path`: an npz without pickled objects."""
+        file.write(path, vars(self))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ModelFormatError
+            If the file is not a selection's, is damaged, or is of a newer version.
+        """
+        fields, rows = file.read(path)
+        return cls(table=tuple(Trial(**row) for row in rows), **fields)
 
     def __repr__(self) -> str:
         over = f"{self.n_folds} folds" if self.n_folds > 1 else "one holdout"
