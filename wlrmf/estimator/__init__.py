@@ -15,5 +15,6 @@ except ImportError as error:
 
 from .factorization import MatrixFactorization
 from .fitting import ConvergenceWarning
+from .imputer import LowRankImputer
 
-__all__ = ["ConvergenceWarning", "MatrixFactorization"]
+__all__ = ["ConvergenceWarning", "LowRankImputer", "MatrixFactorization"]

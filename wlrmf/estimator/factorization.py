@@ -238,7 +238,16 @@ class MatrixFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                     f"their own; got {describe(self.reg[0])}"
                 )
             rank = read_cap(self, Y.shape)
-            model = run(self, Y, mask=mask, weights=weights, rank=rank, reg=self.reg)
+            model = run(
+                self,
+                Y,
+                mask=mask,
+                weights=weights,
+                rank=rank,
+                reg=self.reg,
+                reg_scaling=self.reg_scaling,
+                bias=self.bias,
+            )
             if rank < self.rank:
                 warnings.warn(
                     f"rank {self.rank} is taken as min(n_samples, n_features) = {rank}: "

@@ -46,16 +46,19 @@ def kept_on_error(estimator: Any) -> Iterator[None]:
         raise
 
 
-def read_table(estimator: Any, Y: Any, *, reset: bool, **options: Any) -> Any:
+def read_table(
+    estimator: Any, Y: Any, *, reset: bool, finite: bool | str = False, **options: Any
+) -> Any:
     """Y as scikit-learn judges it, in float64 or float32; masked cells are NaN.
 
-    What is finite where is not asked here: the library's own gate knows which cells count.
+    With ``finite=False`` it is left to the library's own gate, which knows what cells count, to
+    refuse what is not.
     """
     if isinstance(Y, np.ma.MaskedArray):
         wide = Y.dtype if Y.dtype in FLOATS else np.dtype(np.float64)
         Y = np.ma.filled(Y.astype(wide), np.nan)
     return validate_data(
-        estimator, Y, reset=reset, dtype=FLOATS, ensure_all_finite=False, **options
+        estimator, Y, reset=reset, dtype=FLOATS, ensure_all_finite=finite, **options
     )
 
 
@@ -77,8 +80,6 @@ def run(estimator: Any, Y: Any, **options: Any) -> Factorization:
     try:
         model = fit(
             Y,
-            reg_scaling=estimator.reg_scaling,
-            bias=estimator.bias,
             solver=estimator.solver,
             n_starts=estimator.n_starts,
             stop=stop,
