@@ -24,10 +24,10 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Σ w_ij (z_ij − Σ_k W_ki X_kj)² + reg (‖W‖_F² + ‖X‖_F²)
 
-    over the observed cells, w being the weights divided by their mean, or 1. In `transform` each
-    row gets its exact best factors for the fitted X, from its observed cells; they predict the
-    missing ones. Observed cells are returned as they are. A row without any gets the columns'
-    means.
+    over the observed cells, w being the weights divided by the mean weight of their column, or 1;
+    so neither the unit of a column nor that of its weights matters. In `transform` each row gets
+    its exact best factors for the fitted X, from its observed cells; they predict the missing
+    ones. Observed cells are returned as they are. A row without any gets the columns' means.
 
     Parameters
     ----------
@@ -48,8 +48,9 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         observed cells, which a path of short fits with falling ridges does not see; that of the
         rows may then be the smaller one.
     scale : bool, default=True
-        Divide by the standard deviations. If False, columns are centred only: right where they
-        have the same unit and their spreads say something.
+        If False, all columns are divided by one common standard deviation, and all weights by
+        their common mean: right where the columns have the same unit, their spreads say
+        something, and errors are to be small in that unit.
     clip : bool, default=True
         Predict nothing outside the range of a column's observed cells in `fit`.
     solver : str or object, default="auto"
@@ -67,7 +68,7 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Attributes
     ----------
     columns_ : Columns
-        `center`, `scale`, `low` and `high` of the columns that are not empty.
+        `center`, `scale`, mean `weight`, `low` and `high` of the columns that are not empty.
     reg_, row_reg_ : float
         The ridge of the fit, and that of the rows in `transform`.
     rank_ : int
@@ -148,9 +149,9 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         y : None
             Not used.
         weights : matrix, shape (n_samples, n_features), optional
-            Weights of the squared errors of the scaled cells, finite and not negative; those of
-            missing cells do not matter. Only their ratios count. For standard errors σ in the
-            units of Y give 1/σ² and ``scale=False``, or (s/σ)² with s the columns' spreads.
+            Weights of the squared errors, finite and not negative: 1/σ², or numbers of
+            observations. Their ratios count within each column (with ``scale=False``, within the
+            table). Those of missing cells do not matter.
 
         Returns
         -------
@@ -244,12 +245,13 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 raise ValueError("no observed entries: every cell of Y is missing")
             cells = Y[:, some]
             w = None if weights is None else weights[:, some]
-            self._unit = 1.0 if w is None else _mean_weight(w, cells)
+            if w is not None and not w.any():
+                raise ValueError("no observed entries: every cell of Y is missing or has weight 0")
             self.columns_ = Columns.of(cells, w, scale=bool(self.scale))
             self._some, self._clips = some, bool(self.clip)
             self._keeps_empty = bool(self.keep_empty_features)
             self.indicator_ = _indicator(Y) if self.add_indicator else None
-            self._fit_scaled(self.columns_.scaled(cells), None if w is None else w / self._unit)
+            self._fit_scaled(self.columns_.scaled(cells), self.columns_.scaled_weights(w))
         return Y, weights
 
     def _fit_scaled(self, Z: np.ndarray, weights: np.ndarray | None) -> None:
@@ -269,9 +271,14 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         cells, holes = Y[:, self._some], missing[:, self._some]
         rows = np.flatnonzero(holes.any(axis=1))
         if len(rows):
-            w = None if weights is None else weights[np.ix_(rows, self._some)] / self._unit
+            w = None if weights is None else weights[np.ix_(rows, self._some)]
             Z = self.columns_.scaled(cells[rows])
-            found = self.model_.fold_in(Z, weights=w, reg=self.row_reg_, n_threads=self.n_threads)
+            found = self.model_.fold_in(
+                Z,
+                weights=self.columns_.scaled_weights(w),
+                reg=self.row_reg_,
+                n_threads=self.n_threads,
+            )
             predicted = self.columns_.restored(found.reconstruct(), clip=self._clips)
             cells[rows] = np.where(holes[rows], predicted, cells[rows])
         out = cells
@@ -319,14 +326,6 @@ def _read_weights(weights: Any, Y: np.ndarray) -> np.ndarray | None:
         where = first_where(given < 0)
         raise ValueError(f"`weights` must not be negative; weights{at(where)} is {given[where]}")
     return np.where(np.isnan(Y), 0, given).astype(Y.dtype)
-
-
-def _mean_weight(weights: np.ndarray, Y: np.ndarray) -> float:
-    """Of the observed cells."""
-    mean = float(weights.sum(dtype=np.float64) / np.count_nonzero(~np.isnan(Y)))
-    if mean == 0:
-        raise ValueError("no observed entries: every cell of Y is missing or has weight 0")
-    return mean
 
 
 def _indicator(Y: np.ndarray) -> MissingIndicator:

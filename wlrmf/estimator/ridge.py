@@ -12,11 +12,12 @@ from ..solvers.base import Stop
 from ..validation.options import read_seed
 
 # Multiples of `noise_ridge`, from much to little ridge: each fit starts from the one before.
-FACTORS = (0.7, 0.5, 0.35, 0.25, 0.17, 0.12, 0.08, 0.05)
+FACTORS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12, 0.08, 0.05)
 RELAXED = (1.0, 0.5, 0.25)  # ridge of the last row solve against that of the fit
 USUAL = 0.35  # where there are too few cells to choose by
 HELD_OUT = 0.1
-LEAST_HELD_OUT = 20
+LEAST_HELD_OUT = 10
+ENOUGH, MOST_FOLDS = 1000, 5  # cells held out in all, in so many parts at most
 SHORT = Stop(gtol=1e-2, ftol=1e-3, max_iter=30)
 
 
@@ -41,42 +42,65 @@ def choose_ridge(
     too much; so the second may be a part of the first, as in the relaxed lasso (Meinshausen 2007,
     doi:10.1016/j.csda.2006.12.019).
 
-    Z has columns of variance about 1 and NaN where missing; `weights` a mean of about 1. The path
-    ends early, at the second rise of the error in a row.
+    Z has columns of variance about 1 and NaN where missing; `weights` a mean of about 1. Small
+    tables are judged on several tenths. The path ends early, at the second rise of the error.
     """
     whole = noise_ridge(Z)
     generator = read_seed(seed)
     counted = ~np.isnan(Z) if weights is None else ~np.isnan(Z) & (weights > 0)
-    held_out = counted & (generator.random(Z.shape) < HELD_OUT)
-    i, j = np.nonzero(held_out)
-    if len(i) < LEAST_HELD_OUT:
+    tenth = np.where(counted, np.floor(generator.random(Z.shape) / HELD_OUT), np.nan)
+    size = HELD_OUT * float(np.count_nonzero(counted))
+    folds = [
+        _Fold(Z, weights, tenth == k, rank, n_threads)
+        for k in range(int(np.clip(np.ceil(ENOUGH / max(size, 1.0)), 1, MOST_FOLDS)))
+    ]
+    if sum(len(fold.true) for fold in folds) < LEAST_HELD_OUT:
         return USUAL * whole, USUAL * whole
-    true = Z[held_out].astype(np.float64)
-    w = None if weights is None else weights[held_out].astype(np.float64)
-    training = np.where(held_out, np.nan, Z)
     path: list[tuple[float, float, float]] = []
-    model: Factorization | None = None
     for factor in FACTORS:
-        reg = factor * whole
+        errors = np.sum([fold.errors(factor * whole) for fold in folds], axis=0)
+        best = int(np.argmin(errors))
+        path.append((float(errors[best]), factor * whole, RELAXED[best] * factor * whole))
+        if len(path) > 2 and path[-1] > path[-2] > path[-3]:
+            break
+    return min(path)[1:]
+
+
+class _Fold:
+    """A share of the cells held out, and the path of models of the others."""
+
+    def __init__(
+        self,
+        Z: np.ndarray,
+        weights: np.ndarray | None,
+        held_out: np.ndarray,
+        rank: int,
+        n_threads: int | None,
+    ):
+        self.cells = np.nonzero(held_out)
+        self.true = Z[held_out].astype(np.float64)
+        self.weight = 1.0 if weights is None else weights[held_out].astype(np.float64)
+        self.training = np.where(held_out, np.nan, Z)
+        self.options: dict[str, Any] = {"weights": weights, "n_threads": n_threads}
+        self.rank = rank
+        self.model: Factorization | None = None
+
+    def errors(self, reg: float) -> np.ndarray:
+        """Sums of squared errors, one for each of `RELAXED`, at the next ridge of the path."""
         # a start of zeros would stay there
-        start = model if model is not None and np.any(model.left) else None
-        model = fit(
-            training,
-            rank=rank,
-            weights=weights,
+        start = self.model if self.model is not None and np.any(self.model.left) else None
+        self.model = fit(
+            self.training,
+            rank=self.rank,
             reg=reg,
             start=start,
             solver="als",
             stop=SHORT,
-            seed=generator,
-            n_threads=n_threads,
+            **self.options,
         )
-        tried = []
+        sums = []
         for part in RELAXED:
-            rows = model.fold_in(training, weights=weights, reg=part * reg, n_threads=n_threads)
-            error = float(np.average((rows.predict(i, j) - true) ** 2, weights=w))
-            tried.append((error, reg, part * reg))
-        path.append(min(tried))
-        if len(path) > 2 and path[-1] > path[-2] > path[-3]:
-            break
-    return min(path)[1:]
+            rows = self.model.fold_in(self.training, reg=part * reg, **self.options)
+            squares = (rows.predict(*self.cells) - self.true) ** 2
+            sums.append(float(np.sum(self.weight * squares)))
+        return np.array(sums)
