@@ -1,7 +1,11 @@
 """The scikit-learn transformer."""
 
+import importlib
 import pickle
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,6 +145,20 @@ class TestFactors:
         assert list(factors.feature_names_in_) == list(frame.columns)
         with pytest.raises(ValueError, match="another order"):
             factors.transform(frame, weights=frame.notna().astype(float)[frame.columns[::-1]])
+
+
+def test_the_core_does_not_import_scikit_learn():
+    code = "import sys, wlrmf; sys.exit('sklearn' in sys.modules)"
+    root = Path(__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
+    for name in [n for n in sys.modules if n.startswith("wlrmf.estimator")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match=r"pip install 'wlrmf\[sklearn\]'"):
+        importlib.import_module("wlrmf.estimator")
 
 
 class TestMessages:
