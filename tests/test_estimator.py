@@ -19,7 +19,7 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -270,6 +270,29 @@ class TestManners:
             step = kind(2).set_fit_request(weights=True).set_transform_request(weights=True)
             got = make_pipeline(step).fit_transform(Y, weights=weights)
         same(got, wanted)
+
+    def test_weights_are_split_with_the_rows(self, table):
+        """Cells of weight 0 hold nonsense: without their weights, the scores would change."""
+        Y = table[0]
+        bad = np.random.default_rng(2).random(Y.shape) < 0.2
+        target = Y @ np.linspace(-1, 1, 12)
+        with sklearn.config_context(enable_metadata_routing=True):
+            step = MatrixFactorization(2, reg=0.1).set_fit_request(weights=True)
+            steps = make_pipeline(step.set_transform_request(weights=True), Ridge(1e-3))
+            fitted = [
+                cross_validate(
+                    steps,
+                    np.where(bad, nonsense, Y),
+                    target,
+                    cv=3,
+                    params={"weights": np.where(bad, 0.0, 1.0)},
+                    return_estimator=True,
+                )["estimator"]
+                for nonsense in (99.0, -1e3)
+            ]
+        for a, b in zip(*fitted, strict=True):
+            same(a[0].components_, b[0].components_)
+            same(a[1].coef_, b[1].coef_)
 
     @both
     def test_search_over_the_rank(self, table, kind):

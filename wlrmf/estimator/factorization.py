@@ -69,10 +69,9 @@ class MatrixFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     Notes
     -----
-    `mask` and `weights` are matrices, one number a cell, and so no `sample_weight`; they are
-    keyword arguments that metadata routing passes on if asked to
-    (``set_fit_request(weights=True)``). Nothing but data rows can be routed through a split of
-    cross-validation, which indexes them with the rows.
+    `mask` and `weights` are matrices, one number a cell, and so no `sample_weight`. They are
+    keyword arguments; with ``set_fit_request(weights=True)`` metadata routing passes them on through
+    pipelines and cross-validation, which divides them as it does the rows.
 
     The objective is in the class of Srebro & Jaakkola, "Weighted low-rank approximations", ICML
     2003, section 2.
