@@ -70,8 +70,8 @@ class MatrixFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     Notes
     -----
     `mask` and `weights` are matrices, one number a cell, and so no `sample_weight`. They are
-    keyword arguments; with ``set_fit_request(weights=True)`` metadata routing passes them on through
-    pipelines and cross-validation, which divides them as it does the rows.
+    keyword arguments; with ``set_fit_request(weights=True)`` metadata routing passes them on
+    through pipelines and cross-validation, which divides them as it does the rows.
 
     The objective is in the class of Srebro & Jaakkola, "Weighted low-rank approximations", ICML
     2003, section 2.
