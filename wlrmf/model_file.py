@@ -78,7 +78,7 @@ def refusing_parts(path: str | PathLike[str]) -> Iterator[None]:
     """Turn whatever parts that do not fit provoke into one error, which names the file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise archive.ModelFormatError(f"{path}: its parts do not make a model: {error}") from None
 
 

@@ -14,7 +14,8 @@ except ImportError as error:
     ) from error
 
 from .factorization import MatrixFactorization
+from .file import load, save
 from .fitting import ConvergenceWarning
 from .imputer import LowRankImputer
 
-__all__ = ["ConvergenceWarning", "LowRankImputer", "MatrixFactorization"]
+__all__ = ["ConvergenceWarning", "LowRankImputer", "MatrixFactorization", "load", "save"]

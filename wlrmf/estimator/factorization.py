@@ -58,8 +58,7 @@ class MatrixFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     rank_ : int
         The rank in use.
     model_ : wlrmf.Factorization
-        The fitted model, without its `state`: `model_.save(path)` writes it as a plain npz. The
-        estimator itself is kept as others are, by pickle or skops.
+        The fitted model, without its `state`.
     n_iter_ : int
         Iterations of the best start.
     n_features_in_ : int
