@@ -1,6 +1,6 @@
 """Choosing rank and ridge on MovieLens 1M: `wlrmf.select` beside a loop over `wlrmf.fit`.
 
-    python -m benchmarks.selection --data DIR [--plain no]
+    python -m benchmarks.selection --data DIR [--ranks 5 10] [--plain no]
 
 DIR has ml1m.npz (see `benchmarks.movielens`), whose training ratings are dealt to folds. Both get
 the same folds and the same ranks and ridges, float32 and biases; the loop runs every pair on every
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +48,9 @@ class Sides:
         return float(np.sqrt(np.mean((predicted - self.R.data[some]) ** 2)))
 
 
-def loop(sides: Sides) -> dict[Pair, list[float]]:
+def loop(sides: Sides, ranks: Sequence[int]) -> dict[Pair, list[float]]:
     """The errors of all fits, by fold."""
-    errors: dict[Pair, list[float]] = {(rank, reg): [] for rank in RANKS for reg in REGS}
+    errors: dict[Pair, list[float]] = {(rank, reg): [] for rank in ranks for reg in REGS}
     for k in range(FOLDS):
         R = sides.training(k)
         for (rank, reg), own in errors.items():
@@ -83,11 +83,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Choosing rank and ridge on MovieLens 1M.")
     parser.add_argument("--data", required=True, type=Path, help="directory with ml1m.npz")
     parser.add_argument("--plain", choices=["yes", "no"], default="yes", help="the loop too")
+    parser.add_argument("--ranks", type=int, nargs="+", default=list(RANKS))
     options = parser.parse_args()
     ratings = Ratings(options.data / "ml1m.npz")
     R = ratings.training(np.float32)
-    grid = {"ranks": RANKS, "regs": REGS, "folds": FOLDS, "seed": SEED, "bias": True}
-    few = {"ranks": RANKS, "regs": REGS[:1], "folds": 2, "bias": True}
+    grid = {"ranks": options.ranks, "regs": REGS, "folds": FOLDS, "seed": SEED, "bias": True}
+    few = {"ranks": options.ranks, "regs": REGS[:1], "folds": 2, "bias": True}
     wlrmf.select(R, stop=wlrmf.Stop(max_iter=1), **few)  # compiles
     seconds, found = timed(lambda: wlrmf.select(R, refit=False, **grid))
     print(f"select: {seconds:.1f} s; {found!r}")
@@ -99,7 +100,7 @@ def main() -> None:
     print(f"that of the least error:         RMSE {parts[0]:.4f} validation, {parts[1]:.4f} test")
     if options.plain == "no":
         return
-    plain, errors = timed(lambda: loop(Sides(R)))
+    plain, errors = timed(lambda: loop(Sides(R), options.ranks))
     rule, least = choices(errors)
     print(f"loop over fit: {plain:.1f} s; one standard error {rule}, least {least}")
     same = (rule, least) == ((found.rank, found.reg), (found.best_rank, found.best_reg))

@@ -70,7 +70,8 @@ def selection(
         ax.plot([], [], "o", color="0.4", markerfacecolor="white", label="not run on all folds")
     finish(ax, legend=False)
     handles = sorted(zip(*ax.get_legend_handles_labels(), strict=True), key=_is_note)
-    ax.legend(*zip(*handles, strict=True), loc="upper center", ncols=2, frameon=False, fontsize=9)
+    legend = ax.legend(*zip(*handles, strict=True), loc="upper center", ncols=2, fontsize=9)
+    legend.get_frame().set(facecolor="white", edgecolor="none", alpha=1)  # lines may pass behind
     return ax
 
 
