@@ -261,7 +261,8 @@ Made by `python -m benchmarks.imputation --data DIR` and `--report-only` from th
 
 Error of hidden cells, in standard deviations of their column, and seconds, at four shares of hidden
 cells. The least error of a column is bold. A dash: not tried, because a smaller share took too
-long."""
+long. The limit was 15 seconds for a fit and its tuning. wlrmf's default row of `epa`, and the
+weights' rows of it, are of the version before small tables were judged on several tenths."""
 WEIGHTS = """wlrmf's default with and without the cells' weights (`epa`: 1/σ²; `nyc`: numbers of
 flights). The weighted error is the root mean square under these weights, in the unit of the table;
 the other is that of the tables above."""
