@@ -394,3 +394,40 @@ def test_transpose_is_scipys(structure, n_threads):
             np.testing.assert_array_equal(given.T.indices, wanted.indices)
             np.testing.assert_array_equal(turned, wanted.data)
     assert given.T.T is given
+
+
+KERNEL_OF_A_TUPLE = """
+from typing import NamedTuple
+from wlrmf.kernels._jit import kernel
+
+class {name}(NamedTuple):
+    x: float
+
+@kernel
+def double(pair):
+    return 2 * pair.x
+"""
+
+
+def test_a_cache_of_types_that_are_gone_is_renewed(tmp_path):
+    """After an upgrade the types that a cached kernel took may have other names."""
+    if numba.config.DISABLE_JIT:
+        pytest.skip("nothing is cached without the JIT")
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent)]),
+    }
+    for name, again in (("Old", False), ("New", False), ("New", True)):
+        if not again:
+            (tmp_path / "tuples.py").write_text(KERNEL_OF_A_TUPLE.format(name=name))
+        code = f"import tuples; print(tuples.double(tuples.{name}(1.5)), tuples.double.stats)"
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("3.0")
+        assert ("cache_misses=Counter()" in done.stdout) == again

@@ -314,24 +314,24 @@ def test_memory_does_not_grow_with_the_scores():
 
 LEFT, RIGHT = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
 SKIPS = [
-    (None, TypeError, "pair"),
-    (3, TypeError, "pair"),
-    (([0, 0, 0],), TypeError, "pair"),
-    (([0, 1], [1]), ValueError, "in 2 steps"),
-    (([0, 0, 1, 1], [1]), ValueError, "in 2 steps"),
-    (([1, 1, 1], [1]), ValueError, "rise from 0"),
-    (([0, 1, 0], [1]), ValueError, "rise from 0"),
-    (([0, 1, 3], [1, 2]), ValueError, "number of its indices"),
-    (([0, 1, 1], [1, 2]), ValueError, "number of its indices"),
-    (([0, -1, 2], [1, 2]), ValueError, "must be in"),
-    (([0, 1, 2], [1, 4]), ValueError, r"\[0, 4\)"),
-    (([0, 1, 2], [-1, 2]), ValueError, r"\[0, 4\)"),
-    (([0, 2, 2], [2, 1]), ValueError, "row 0 has 2 before 1"),
-    (([0, 0, 2], [1, 1]), ValueError, "row 1 has 1 before 1"),
+    (None, TypeError, "must be"),
+    (3, TypeError, "must be"),
+    (([0, 0, 0],), TypeError, "got 1 things"),
+    (([0, 1], [1]), ValueError, "a row for each of 2; got 1"),
+    (([0, 0, 1, 1], [1]), ValueError, "a row for each of 2; got 3"),
+    (([1, 1, 1], [1]), ValueError, "begin with 0"),
+    (([0, 1, 0], [1]), ValueError, "must not fall"),
+    (([0, 1, 3], [1, 2]), ValueError, "end with the number of items"),
+    (([0, 1, 1], [1, 2]), ValueError, "end with the number of items"),
+    (([0, -1, 2], [1, 2]), ValueError, "must not fall"),
+    (([0, 1, 2], [1, 4]), ValueError, "from 0 to n_items - 1 = 3; got 4"),
+    (([0, 1, 2], [-1, 2]), ValueError, "from 0 to n_items - 1 = 3; got -1"),
+    (([0, 2, 2], [2, 1]), ValueError, "user 0 has 1 after 2"),
+    (([0, 0, 2], [1, 1]), ValueError, "user 1 has item 1 twice"),
     (([0, 1, 2], [1.0, 2.0]), TypeError, "integers"),
     (([0.0, 1, 2], [1, 2]), TypeError, "integers"),
-    (([0, 1, 2], [[1, 2]]), TypeError, "vector"),
-    (([0, 1, 2], [[1], [1, 2]]), TypeError, "vector"),
+    (([0, 1, 2], [[1, 2]]), ValueError, "vector"),
+    (([0, 1, 2], [[1], [1, 2]]), ValueError, "vector"),
     (([0, 1, 2], [True, False]), TypeError, "integers"),
 ]
 
@@ -339,24 +339,24 @@ SKIPS = [
 @pytest.mark.parametrize(("value", "kind", "words"), SKIPS)
 def test_malformed_lists_are_refused(value, kind, words):
     if value is not None:
-        with pytest.raises(kind, match=f"(?s)`skip`.*{words}"):
+        with pytest.raises(kind, match=f"(?s)`skip.*{words}"):
             top_n(LEFT, RIGHT, 1, skip=value)
-        with pytest.raises(kind, match=f"(?s)`skip`.*{words}"):
+        with pytest.raises(kind, match=f"(?s)`skip.*{words}"):
             ranks_of(LEFT, RIGHT, ([0, 0, 1], [1]), skip=value)
-    with pytest.raises(kind, match=f"(?s)`targets`.*{words}"):
+    with pytest.raises(kind, match=f"(?s)`targets.*{words}"):
         ranks_of(LEFT, RIGHT, value)
 
 
 @pytest.mark.parametrize(
     ("among", "kind", "words"),
     [
-        ([0, 4], ValueError, r"`among` must be in \[0, 4\); got 0 to 4"),
-        ([-1], ValueError, r"`among` must be in \[0, 4\)"),
+        ([0, 4], ValueError, "`among` must hold item numbers from 0 to n_items - 1 = 3; got 4"),
+        ([-1], ValueError, "`among` must hold item numbers from 0"),
         ([2, 1, 2], ValueError, "`among` must have no item twice; got 2"),
-        ([0.5], TypeError, "`among` must be a vector of integers"),
-        (np.ones(4, bool), TypeError, "`among` must be a vector of integers"),
-        ([[1]], TypeError, "`among` must be a vector of integers"),
-        (2, TypeError, "`among` must be a vector of integers"),
+        ([0.5], TypeError, "`among` must hold integers"),
+        (np.ones(4, bool), TypeError, "`among` must hold integers"),
+        ([[1]], ValueError, "`among` must be a vector"),
+        (2, ValueError, "`among` must be a vector"),
     ],
 )
 def test_malformed_among_is_refused(among, kind, words):

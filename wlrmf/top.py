@@ -110,7 +110,7 @@ def top_n(
         )
 
         def task(lo: int, hi: int, own: kernels.Room) -> None:
-            kernels.top(left, right, candidates, count, tuple(seen), lo, hi, own, growing)
+            kernels.top(left, right, candidates, count, seen, lo, hi, own, growing)
 
         room = partial(kernels.room, count, right.shape[1], left.dtype)
         chunks.run_with(room, task, _edges(m), threads)
@@ -164,15 +164,15 @@ def ranks_of(
     m, n_items = len(left), len(right)
     wanted = read_lists(targets, "targets", m, n_items)
     seen = (NONE, NONE) if skip is None else read_lists(skip, "skip", m, n_items)
-    higher, tied = np.zeros((2, wanted.indices.size), np.int64)
+    higher, tied = np.zeros((2, wanted[1].size), np.int64)
     if higher.size:
         results = np.empty(higher.size, left.dtype), higher, tied
         floor = np.full(m, np.inf, left.dtype)
         begins = seen[0][:-1] if skip is not None else np.zeros(m, np.int64)
-        at = np.stack([begins, wanted.indptr[:-1]], axis=1)
+        at = np.stack([begins, wanted[0][:-1]], axis=1)
 
         def task(lo: int, hi: int, own: kernels.Room) -> None:
-            given = tuple(seen), tuple(wanted)
+            given = seen, wanted
             kernels.ranks(left, right, *given, lo, hi, own, floor, at, results)
 
         room = partial(kernels.room, n_items, right.shape[1], left.dtype, whole_rows=True)
@@ -210,15 +210,15 @@ def _read_factors(left: Any, right: Any, n_threads: Any) -> tuple[np.ndarray, np
 def _skipped(seen: Any, candidates: np.ndarray | None, n_items: int, threads: int) -> np.ndarray:
     """How many candidates each query skips."""
     if candidates is None:
-        return np.diff(seen.indptr)
+        return np.diff(seen[0])
     member = np.zeros(n_items, np.bool_)
     member[candidates] = True
-    counts = np.empty(len(seen.indptr) - 1, np.int64)
+    counts = np.empty(len(seen[0]) - 1, np.int64)
 
     def task(lo: int, hi: int) -> None:
-        kernels.count_members(seen.indptr, seen.indices, member, lo, hi, counts)
+        kernels.count_members(seen[0], seen[1], member, lo, hi, counts)
 
-    chunks.run(task, chunks.even_edges(seen.indptr, 1 << 18), threads)
+    chunks.run(task, chunks.even_edges(seen[0], 1 << 18), threads)
     return counts
 
 

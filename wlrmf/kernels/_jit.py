@@ -24,9 +24,29 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     into does. So a kernel calls jitted helpers of its own file only (a test reads the imports).
     """
     try:
-        return _compiled(function, cache=True)
+        compiled = _compiled(function, cache=True)
     except RuntimeError:  # a read-only install and no home: nowhere to keep a cache
         return _compiled(function)
+    if hasattr(compiled, "_cache"):  # not with the JIT off
+        _drop_unreadable(compiled._cache)
+    return compiled
+
+
+def _drop_unreadable(cache: Any) -> None:
+    """Renew a cache whose index names types that are no longer there, as after an upgrade.
+
+    numba reads the index before it compares the date of the file, and would raise.
+    """
+    load = cache.load_overload
+
+    def load_or_drop(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except (AttributeError, ImportError):
+            cache.flush()
+            return None
+
+    cache.load_overload = load_or_drop
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..validation.errors import at
+from ..validation.lists import read_indptr, user_of
 from ..validation.options import read_int
-from ..validation.ranked import COUNTS, read_counts, read_indptr, user_of
+from ..validation.scores import COUNTS, read_counts
 
 
 @dataclass(frozen=True, eq=False)

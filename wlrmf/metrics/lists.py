@@ -11,16 +11,9 @@ import numpy as np
 from ..kernels import chunks
 from ..kernels import metrics as kernels
 from ..validation.errors import describe
+from ..validation.lists import Rows, check_rising, read_rows, user_of
 from ..validation.options import read_int
-from ..validation.ranked import (
-    Rows,
-    check_rising,
-    nearest,
-    read_choices,
-    read_cuts,
-    read_rows,
-    user_of,
-)
+from ..validation.scores import nearest, read_choices, read_cuts
 
 NAMES = (*kernels.MEASURES, "coverage")
 CHUNK = 1 << 14  # entries of lists and rows below which a chunk is not worth its overhead

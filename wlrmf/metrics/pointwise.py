@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..validation.ranked import finite_cells, read_error_weights, read_numbers
+from ..validation.scores import finite_cells, read_error_weights, read_numbers
 
 BLOCK = 1 << 18  # cells whose errors are formed at a time
 

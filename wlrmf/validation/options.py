@@ -56,6 +56,24 @@ def read_vector(value: Any, name: str) -> np.ndarray:
         raise TypeError(f"`{name}` must hold numbers; got {describe(value)}") from None
 
 
+def read_integers(value: Any, name: str) -> np.ndarray:
+    """A vector of integers, int32 where it is given so, otherwise int64."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of unequal lengths
+        raise ValueError(f"`{name}` must be a vector; got {describe(value)}") from None
+    if array.ndim != 1:
+        raise ValueError(f"`{name}` must be a vector; got {describe(value)}")
+    if array.size == 0:
+        return np.empty(0, np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"`{name}` must hold integers; got dtype {array.dtype}")
+    if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"`{name}` must be below 2**63; got {array.max()}")
+    dtype = np.int32 if array.dtype.type is np.int32 else np.int64
+    return np.ascontiguousarray(array, dtype)
+
+
 def read_reg(reg: Any, shape: tuple[int, int]) -> tuple[float | np.ndarray, float | np.ndarray]:
     """Ridge of rows and of columns, each a number or a vector of one number a row (column)."""
     if isinstance(reg, tuple | list):
