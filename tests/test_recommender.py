@@ -45,7 +45,8 @@ def explicit(**settings):
 
 
 def implicit(**settings):
-    given = {"feedback": "implicit", "reg": 0.3, "alpha": 0.5} | settings
+    plain = {"reg": 0.3, "reg_scaling": "none"}
+    given = {"feedback": "implicit", "alpha": 0.5} | plain | settings
     return explicit(**given)
 
 
@@ -86,6 +87,49 @@ def test_implicit_is_fit_of_ones_with_confidences(popularity):
     )  # fmt: skip
     model = implicit(baseline=0.7, popularity=popularity).fit(data).model
     np.testing.assert_allclose(model.reconstruct(), wanted.reconstruct(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_default_ridge_of_ratings_goes_with_their_scale(weighted):
+    data = triplets()
+    size, W = 0.085 * np.std(data[2]), None
+    if weighted:
+        data = (*data, np.random.default_rng(2).random(data[2].size) + 0.5)
+        W, size = matrix((*data[:2], data[3])), size * data[3].mean()
+    wanted = wlrmf.fit(
+        matrix(data[:3]), rank=3, weights=W, reg=size, reg_scaling="count", bias=True, stop=FEW
+    )
+    model = explicit(reg=None).fit(data).model
+    np.testing.assert_allclose(model.reconstruct(), wanted.reconstruct(), rtol=1e-9)
+
+
+def test_default_settings_do_not_depend_on_the_unit_of_the_ratings():
+    users, items, values = triplets()
+    one = explicit(reg=None, bias=False).fit((users, items, values))
+    other = explicit(reg=None, bias=False).fit((users, items, 16 * values))
+    np.testing.assert_allclose(
+        other.model.reconstruct(), 16 * one.model.reconstruct(), rtol=1e-8, atol=1e-10
+    )
+
+
+def test_default_ridge_of_implicit_feedback():
+    data = triplets(counts=True)
+    R = matrix(data)
+    weights = R.copy()
+    weights.data = 1 + R.data
+    wanted = wlrmf.fit(
+        R.astype(bool).astype(float), rank=3, weights=weights, baseline=1, reg=0.1,
+        reg_scaling="count", stop=FEW,
+    )  # fmt: skip
+    given = Recommender(3, "implicit", stop=FEW, dtype="float64")
+    np.testing.assert_allclose(given.fit(data).model.reconstruct(), wanted.reconstruct())
+
+
+def test_ratings_without_spread_keep_a_ridge():
+    users, items, values = triplets()
+    with pytest.warns(DataWarning, match="all .* values are 2.0"):
+        model = explicit(reg=None).fit((users, items, np.full(values.size, 2.0)))
+    assert model.model.row_reg > 0
 
 
 def forms(data, tmp_path):
@@ -346,8 +390,10 @@ def test_similar_by_cosine():
 # explanations
 
 
-@pytest.mark.parametrize("popularity", [None, 0, 0.5])
-def test_explanation_is_what_the_row_solve_makes_of_each_rating(popularity):
+@pytest.mark.parametrize(
+    ("popularity", "scaling"), [(None, "count"), (0, "none"), (0, "count"), (0.5, "none")]
+)
+def test_explanation_is_what_the_row_solve_makes_of_each_rating(popularity, scaling):
     """Rows solved for one rating's target at a time, by the slow twin, add up."""
     if popularity is None:
         model = explicit().fit(triplets())
@@ -355,7 +401,7 @@ def test_explanation_is_what_the_row_solve_makes_of_each_rating(popularity):
         A2 = (problem.Y.toarray() != 0).astype(float)
         Y = problem.Y.toarray()
     else:
-        model = implicit(popularity=popularity).fit(triplets(counts=True))
+        model = implicit(popularity=popularity, reg_scaling=scaling).fit(triplets(counts=True))
         problem = model._meaning().problem(model._fitted.ratings)
         stored = problem.Y.toarray() != 0
         A2 = np.where(stored, problem.weights.toarray(), np.ones((M, 1)) * model.model.base_v)
@@ -365,7 +411,7 @@ def test_explanation_is_what_the_row_solve_makes_of_each_rating(popularity):
     f = fitted.left[:, layout.free_W.stop :] @ fitted.right[:, layout.free_W.stop :].T
     i, j = 5, 12
     count = (problem.Y.toarray()[i] != 0).sum()
-    reg = np.full(M, 0.1 * count if popularity is None else 0.3)
+    reg = np.full(M, (0.1 if popularity is None else 0.3) * (count if scaling == "count" else 1))
     explanation = model.explain("u005", "i012")
     for item, share in zip(explanation.items, explanation.contributions, strict=True):
         e = int(item[1:])

@@ -13,6 +13,7 @@ from ..validation.errors import DataWarning, describe
 from ..validation.options import read_real
 from .ratings import Ratings
 
+NOISE = 0.085  # ridge of explicit feedback, of the ratings' standard deviation
 SCALE = 20  # distinct values at most of what looks like a scale of ratings
 
 
@@ -29,9 +30,17 @@ class Problem:
 class Explicit:
     """Ratings are values to predict; cells without one are missing."""
 
-    reg: float = 0.05
     reg_scaling: str = "count"
     bias: bool = True
+
+    def reg(self, ratings: Ratings) -> float:
+        """The ridge that goes with the size of the ratings and of their weights.
+
+        Ratings times c want a ridge times c, as products of factors grow by c and factors by √c.
+        """
+        spread = float(ratings.values.data.std(dtype=np.float64)) if ratings.values.nnz else 0.0
+        weight = 1.0 if ratings.weights is None else float(ratings.weights.mean(dtype=np.float64))
+        return NOISE * spread * weight or NOISE
 
     def problem(self, ratings: Ratings) -> Problem:
         """Y and its weights."""
@@ -62,9 +71,12 @@ class Implicit:
     baseline: float
     popularity: float
 
-    reg: float = 10.0
-    reg_scaling: str = "none"
+    reg_scaling: str = "count"
     bias: bool = False
+
+    def reg(self, ratings: Ratings) -> float:
+        """The ridge."""
+        return 0.1
 
     def problem(self, ratings: Ratings) -> Problem:
         """Targets, confidences and the weight of the other cells."""
