@@ -73,19 +73,21 @@ def test_explicit_is_fit_of_the_matrix():
     np.testing.assert_array_equal(model.right, wanted.right)
 
 
-@pytest.mark.parametrize("popularity", [0, 0.5])
-def test_implicit_is_fit_of_ones_with_confidences(popularity):
+@pytest.mark.parametrize(("popularity", "activity"), [(0, 0), (0.5, 0), (0, 0.4), (0.3, 1)])
+def test_implicit_is_fit_of_ones_with_confidences(popularity, activity):
     data = triplets(counts=True)
     R = matrix(data)
     count = R.astype(bool).sum(axis=0) ** popularity
     v = 0.7 * count / count.mean()
+    own = R.astype(bool).sum(axis=1) ** activity
     weights = R.copy()
     weights.data = 1 + 0.5 * R.data
     wanted = wlrmf.fit(
-        R.astype(bool).astype(float), rank=3, weights=weights, baseline=(np.ones(M), v), reg=0.3,
-        stop=FEW,
+        R.astype(bool).astype(float), rank=3, weights=weights, baseline=(own / own.mean(), v),
+        reg=0.3, stop=FEW,
     )  # fmt: skip
-    model = implicit(baseline=0.7, popularity=popularity).fit(data).model
+    given = {"baseline": 0.7, "popularity": popularity, "activity": activity}
+    model = implicit(**given).fit(data).model
     np.testing.assert_allclose(model.reconstruct(), wanted.reconstruct(), rtol=1e-9, atol=1e-12)
 
 
@@ -220,6 +222,29 @@ def test_partial_fit_is_the_row_solve_of_all_ratings(kind):
     )
     value = twin.model.value
     assert model.model.value == pytest.approx(value, rel=1e-12)
+
+
+def test_activity_of_new_users_counts_as_in_the_fit():
+    """Their row is that of a matrix in which they stand beside the others, at the same scale."""
+    users = (data := triplets(counts=True))[0]
+    whole = implicit(activity=0.6, popularity=0.3).fit(data)
+    some = np.isin(users, ["u004", "u011"])
+    part = whole.fold_in(tuple(column[some] for column in data))
+    np.testing.assert_allclose(part.model.left, whole.model.left[[4, 11]], rtol=1e-9)
+    again = part.fold_in(tuple(column[users == "u011"] for column in data))
+    np.testing.assert_allclose(again.model.left, whole.model.left[[11]], rtol=1e-9)
+    count = np.bincount(np.unique(users, return_inverse=True)[1])
+    new = (["zoe"] * 3, ["i001", "i002", "i003"], [1.0, 2.0, 1.0])
+    u = 3**0.6 / np.mean(count**0.6)
+    X, c = whole.model.right, u * whole.model.base_v
+    c[1:4] = [1.5, 2.0, 1.5]
+    A2, Y = c[None], np.zeros((1, N))
+    Y[0, 1:4] = 1
+    wanted = best_rows(Y, A2, X, np.array([0.3]))
+    np.testing.assert_allclose(whole.fold_in(new).model.left, wanted, rtol=1e-9)
+    whole.partial_fit(new)
+    np.testing.assert_allclose(whole.model.left[-1:], wanted, rtol=1e-9)
+    assert whole.explain("zoe", "i009").score == pytest.approx(whole.predict("zoe", "i009"))
 
 
 def test_partial_fit_and_known_ratings():
@@ -569,7 +594,7 @@ def test_save_and_load(tmp_path, given):
     path = tmp_path / "model.npz"
     for model in (
         explicit(**given).fit((*triplets(), np.ones(triplets()[0].size))),
-        implicit(**({"popularity": 0.5} | given)).fit(triplets(counts=True)),
+        implicit(**({"popularity": 0.5, "activity": 0.5} | given)).fit(triplets(counts=True)),
     ):
         model.save(path)
         loaded = Recommender.load(path)
@@ -658,6 +683,7 @@ def test_a_failed_fit_keeps_the_earlier_one():  # R52
         ({"unknown": "skip"}, "`unknown` must be one of"),
         ({"alpha": -1}, "`alpha` must be a finite number"),
         ({"popularity": np.nan}, "`popularity` must be a finite number"),
+        ({"activity": -0.1}, "`activity` must be a finite number"),
         ({"baseline": np.inf}, "`baseline` must be a finite number"),
     ],
 )

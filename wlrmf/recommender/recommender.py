@@ -25,7 +25,7 @@ from .stopping import EarlyStopping, read_metric
 
 SETTINGS = (
     "rank", "feedback", "reg", "reg_scaling", "bias", "alpha", "baseline", "popularity",
-    "duplicates", "unknown", "dtype",
+    "activity", "duplicates", "unknown", "dtype",
 )  # fmt: skip
 
 
@@ -59,6 +59,9 @@ class Recommender(Answers):
         Power of the items' numbers of ratings by which `baseline` is scaled, its mean kept: that
         a user has not taken to a popular item says more (He et al. 2016,
         doi:10.1145/2911451.2911489).
+    activity : float
+        Power of the users' numbers of ratings by which `baseline` is scaled, its mean kept: what a
+        user who takes to many items has not taken to says more.
     duplicates : {"error", "sum", "mean", "last"}
         What several ratings of one item by one user make.
     unknown : {"error", "mean", "zero", "nan"}
@@ -96,6 +99,7 @@ class Recommender(Answers):
     alpha: float = 1.0
     baseline: float = 1.0
     popularity: float = 0.0
+    activity: float = 0.0
     duplicates: str = "error"
     unknown: str = "error"
     solver: Any = "auto"
@@ -111,7 +115,8 @@ class Recommender(Answers):
         read_policy(self.unknown)
 
     def _meaning(self) -> Explicit | Implicit:
-        return read_feedback(self.feedback, self.alpha, self.baseline, self.popularity)
+        weights = self.alpha, self.baseline, self.popularity, self.activity
+        return read_feedback(self.feedback, *weights)
 
     def fit(
         self,
@@ -283,8 +288,14 @@ class Recommender(Answers):
         return of_known_items(new, fitted.items, fitted.users, self.unknown, named=named)
 
     def _solve(self, ratings: Ratings) -> Factorization:
-        problem = self._meaning().problem(ratings)
-        return self.model.fold_in(problem.Y, weights=problem.weights, n_threads=self.n_threads)
+        meaning, fitted = self._meaning(), self._known()
+        problem = meaning.problem(ratings)
+        return fitted.model.fold_in(
+            problem.Y,
+            weights=problem.weights,
+            baseline=meaning.users_baseline(fitted.ratings, fitted.model.base_u, ratings),
+            n_threads=self.n_threads,
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write factors, ids, ratings and settings to `path`: an npz without pickled objects."""
