@@ -6,8 +6,9 @@ seconds of setting number k go to `folder`/k.npz; the library's version is print
 
 The objective is the same for all: target 1 with weight 1 + alpha where a user likes an item, 0 with
 weight 1 elsewhere. implicit takes 1 + alpha as the stored value, cmfrec alpha; both have a plain
-ridge, and run with conjugate gradients, their defaults (cmfrec with its exact last sweep). Settings
-of the peers have `reg`, `alpha` and `iterations`, those of wlrmf are the recommender's.
+ridge, and run with conjugate gradients, their defaults (cmfrec with its exact last sweep). A
+setting has `iterations`, `reg` and `alpha`; of wlrmf, whose ridge is by count, all that the
+recommender knows.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import scipy.sparse as sp
 
 from .cases import Case, Spec
 
-ITERATIONS = 15  # of wlrmf always, and of the peers by their defaults
 OPTIONS = {"implicit": {"use_cg": True}, "cmfrec": {"use_cg": True, "finalize_chol": True}}
 NONE = (np.zeros(0),) * 4
 
@@ -46,8 +46,9 @@ def ours(likes, rank, threads, setting):
     from wlrmf import Stop
     from wlrmf.recommender import Recommender
 
-    stop = Stop(gtol=0, ftol=0, max_iter=ITERATIONS)
-    model = Recommender(rank, "implicit", stop=stop, n_threads=threads, **setting)
+    options = dict(setting)
+    stop = Stop(gtol=0, ftol=0, max_iter=options.pop("iterations"))
+    model = Recommender(rank, "implicit", stop=stop, n_threads=threads, **options)
     begin = time.perf_counter()
     users, items = model.fit(likes).to_ann()
     return time.perf_counter() - begin, users, items

@@ -2,8 +2,12 @@
 
     python -m benchmarks.recommendation --data DIR [--parts ml100k,ml1m,jester,lists]
 
+    python -m benchmarks.recommendation --data DIR --times FILE
+    python -m benchmarks.recommendation --report FILE [--report FILE ...]
+
 DIR has ml100k_u1_u5.npz, ml1m.npz and jester1.npz. Results are lines of JSON in a new file of
-results/recommendation; the tables are printed at the end, and of stored files with --report FILE.
+results/recommendation, and tables are printed at the end. Seconds are measured by a run of its own
+that fits the settings of FILE, results of such a run as the first, again, and does nothing else.
 """
 
 from __future__ import annotations
@@ -28,11 +32,13 @@ PARTS = (*recommendation_ratings.SETS, "lists")
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, exists=True), help="Where the files are.")
 @click.option("--parts", cls=Default, type=Names(PARTS), default="all")
+@click.option("--libraries", cls=Default, type=Names(recommendation_lists.GRIDS), default="all")
 @click.option("--ranks", cls=Default, type=Numbers(), default="32,64", help="Of the lists.")
 @click.option("--threads", cls=Default, type=click.IntRange(1), default=2)
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
+@click.option("--times", type=click.Path(path_type=Path, exists=True), help="Results to time.")
 @click.option("--report", type=click.Path(path_type=Path, exists=True), multiple=True)
-def main(data, parts, ranks, threads, results, report):
+def main(data, parts, threads, results, times, report, **of_lists):
     """Measure, store and print; with --report only print what files of results say."""
     if not report:
         if data is None:
@@ -40,25 +46,39 @@ def main(data, parts, ranks, threads, results, report):
         run = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         results.mkdir(parents=True, exist_ok=True)
         report = (results / f"{run}.jsonl",)
+        chosen = [] if times is None else [each for each in read(times) if is_test_of_lists(each)]
         with report[0].open("a") as file:
-            for line in measured(data, parts, ranks, threads):
+            for line in measured(data, parts if times is None else [], chosen, threads, **of_lists):
                 file.write(json.dumps({"run": run, "threads": threads} | line) + "\n")
                 file.flush()
                 tell(line)
-    found = [json.loads(text) for path in report for text in path.read_text().splitlines()]
-    click.echo("\n" + "\n".join(rating_table(found)) + "\n\n" + "\n".join(list_table(found)))
+    found = [line for path in report for line in read(path)]
+    for table in (rating_table(found), list_table(found)):
+        if len(table) > 2:
+            click.echo("\n" + "\n".join(table))
 
 
-def measured(data: Path, parts: list[str], ranks: list[int], threads: int) -> Iterator[dict]:
+def read(path: Path) -> list[dict]:
+    return [json.loads(text) for text in path.read_text().splitlines()]
+
+
+def is_test_of_lists(line: dict) -> bool:
+    return line["status"] == "test" and line["feedback"] == "implicit"
+
+
+def measured(
+    data: Path, parts: list[str], chosen: list[dict], threads: int, **of_lists: list
+) -> Iterator[dict]:
     machine, reason = run_module(interpreter("wlrmf"), ["benchmarks.machine"], threads)
     if reason:
         raise click.ClickException(f"the machine's rates: {reason}")
     yield json.loads(machine)
     for part in parts:
         if part == "lists":
-            yield from recommendation_lists.lines(data, ranks, threads)
+            yield from recommendation_lists.lines(data, threads=threads, **of_lists)
         else:
             yield from recommendation_ratings.lines(part, data, threads)
+    yield from recommendation_lists.times(data, chosen, threads)
 
 
 def tell(line: dict) -> None:
@@ -87,15 +107,20 @@ def rating_table(found: list[dict]) -> list[str]:
 
 
 def list_table(found: list[dict]) -> list[str]:
-    """Markdown: a row a library and rank."""
+    """Markdown: a row a library and rank, with the seconds of the timed run if there is one."""
     rows = ["| rank | library | setting | NDCG@10 | recall@20 | seconds |", "| --- " * 6 + "|"]
+    seconds = {
+        (line["rank"], line["library"]): line["seconds"]
+        for line in found
+        if line["status"] == "timed"
+    }
     for line in found:
         if line.get("feedback") == "implicit" and line["status"] in ("test", "defaults"):
             setting = " ".join(f"{k} {v:g}" for k, v in line.get("setting", {}).items())
-            seconds = f"{line['seconds']:.2f}" if "seconds" in line else "–"
-            scores = f"{line['ndcg@10']:.4f} | {line['recall@20']:.4f} | {seconds} |"
-            who = f"{line['library']} | {setting or 'defaults'}"
-            rows.append(f"| {line['rank']} | {who} | {scores}")
+            own = seconds.get((line["rank"], line["library"])) if setting else None
+            scores = f"{line['ndcg@10']:.4f} | {line['recall@20']:.4f}"
+            who = f"{line['rank']} | {line['library']} | {setting or 'defaults'}"
+            rows.append(f"| {who} | {scores} | {'–' if own is None else format(own, '.2f')} |")
     return rows
 
 
