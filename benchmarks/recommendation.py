@@ -2,12 +2,12 @@
 
     python -m benchmarks.recommendation --data DIR [--parts ml100k,ml1m,jester,lists]
 
-    python -m benchmarks.recommendation --data DIR --times FILE
+    python -m benchmarks.recommendation --data DIR --times FILE [--times FILE ...]
     python -m benchmarks.recommendation --report FILE [--report FILE ...]
 
 DIR has ml100k_u1_u5.npz, ml1m.npz and jester1.npz. Results are lines of JSON in a new file of
-results/recommendation, and tables are printed at the end. Seconds are measured by a run of its own
-that fits the settings of FILE, results of such a run as the first, again, and does nothing else.
+results/recommendation, and tables are printed at the end. Seconds are measured by a run of its own,
+which fits the settings again that stand in the files of earlier runs, and does nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PARTS = (*recommendation_ratings.SETS, "lists")
 @click.option("--ranks", cls=Default, type=Numbers(), default="32,64", help="Of the lists.")
 @click.option("--threads", cls=Default, type=click.IntRange(1), default=2)
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Directory.")
-@click.option("--times", type=click.Path(path_type=Path, exists=True), help="Results to time.")
+@click.option("--times", type=click.Path(path_type=Path, exists=True), multiple=True)
 @click.option("--report", type=click.Path(path_type=Path, exists=True), multiple=True)
 def main(data, parts, threads, results, times, report, **of_lists):
     """Measure, store and print; with --report only print what files of results say."""
@@ -46,9 +46,9 @@ def main(data, parts, threads, results, times, report, **of_lists):
         run = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         results.mkdir(parents=True, exist_ok=True)
         report = (results / f"{run}.jsonl",)
-        chosen = [] if times is None else [each for each in read(times) if is_test_of_lists(each)]
+        chosen = [line for path in times for line in read(path) if is_test_of_lists(line)]
         with report[0].open("a") as file:
-            for line in measured(data, parts if times is None else [], chosen, threads, **of_lists):
+            for line in measured(data, [] if times else parts, chosen, threads, **of_lists):
                 file.write(json.dumps({"run": run, "threads": threads} | line) + "\n")
                 file.flush()
                 tell(line)
@@ -88,7 +88,10 @@ def tell(line: dict) -> None:
 
 def rating_table(found: list[dict]) -> list[str]:
     """Markdown: a row a data set; of several splits the mean of the errors."""
-    rows = ["| data | settings | RMSE | RMSE of the defaults |", "| --- | --- | --- | --- |"]
+    rows = [
+        "| data | rank, ridge, scaling | RMSE | RMSE of the defaults |",
+        "| --- | --- | --- | --- |",
+    ]
     own = [line for line in found if line.get("feedback") == "explicit"]
     groups: dict[str, list[dict]] = {}
     for line in own:
@@ -114,14 +117,14 @@ def list_table(found: list[dict]) -> list[str]:
         for line in found
         if line["status"] == "timed"
     }
-    for line in found:
+    for line in sorted(found, key=lambda line: line.get("rank", 0)):
         if line.get("feedback") == "implicit" and line["status"] in ("test", "defaults"):
             setting = " ".join(f"{k} {v:g}" for k, v in line.get("setting", {}).items())
             own = seconds.get((line["rank"], line["library"])) if setting else None
             scores = f"{line['ndcg@10']:.4f} | {line['recall@20']:.4f}"
             who = f"{line['rank']} | {line['library']} | {setting or 'defaults'}"
             rows.append(f"| {who} | {scores} | {'–' if own is None else format(own, '.2f')} |")
-    return rows
+    return list(dict.fromkeys(rows))  # the defaults stand in each run
 
 
 if __name__ == "__main__":
