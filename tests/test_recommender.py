@@ -45,7 +45,8 @@ def explicit(**settings):
 
 
 def implicit(**settings):
-    given = {"feedback": "implicit", "reg": 0.3, "alpha": 0.5} | settings
+    plain = {"reg": 0.3, "reg_scaling": "none"}
+    given = {"feedback": "implicit", "alpha": 0.5} | plain | settings
     return explicit(**given)
 
 
@@ -72,20 +73,65 @@ def test_explicit_is_fit_of_the_matrix():
     np.testing.assert_array_equal(model.right, wanted.right)
 
 
-@pytest.mark.parametrize("popularity", [0, 0.5])
-def test_implicit_is_fit_of_ones_with_confidences(popularity):
+@pytest.mark.parametrize(("popularity", "activity"), [(0, 0), (0.5, 0), (0, 0.4), (0.3, 1)])
+def test_implicit_is_fit_of_ones_with_confidences(popularity, activity):
     data = triplets(counts=True)
     R = matrix(data)
     count = R.astype(bool).sum(axis=0) ** popularity
     v = 0.7 * count / count.mean()
+    own = R.astype(bool).sum(axis=1) ** activity
     weights = R.copy()
     weights.data = 1 + 0.5 * R.data
     wanted = wlrmf.fit(
-        R.astype(bool).astype(float), rank=3, weights=weights, baseline=(np.ones(M), v), reg=0.3,
-        stop=FEW,
+        R.astype(bool).astype(float), rank=3, weights=weights, baseline=(own / own.mean(), v),
+        reg=0.3, stop=FEW,
     )  # fmt: skip
-    model = implicit(baseline=0.7, popularity=popularity).fit(data).model
+    given = {"baseline": 0.7, "popularity": popularity, "activity": activity}
+    model = implicit(**given).fit(data).model
     np.testing.assert_allclose(model.reconstruct(), wanted.reconstruct(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_default_ridge_of_ratings_goes_with_their_scale(weighted):
+    data = triplets()
+    size, W = 0.085 * np.std(data[2]), None
+    if weighted:
+        data = (*data, np.random.default_rng(2).random(data[2].size) + 0.5)
+        W, size = matrix((*data[:2], data[3])), size * data[3].mean()
+    wanted = wlrmf.fit(
+        matrix(data[:3]), rank=3, weights=W, reg=size, reg_scaling="count", bias=True, stop=FEW
+    )
+    model = explicit(reg=None).fit(data).model
+    np.testing.assert_allclose(model.reconstruct(), wanted.reconstruct(), rtol=1e-9)
+
+
+def test_default_settings_do_not_depend_on_the_unit_of_the_ratings():
+    users, items, values = triplets()
+    one = explicit(reg=None, bias=False).fit((users, items, values))
+    other = explicit(reg=None, bias=False).fit((users, items, 16 * values))
+    np.testing.assert_allclose(
+        other.model.reconstruct(), 16 * one.model.reconstruct(), rtol=1e-8, atol=1e-10
+    )
+
+
+def test_default_ridge_of_implicit_feedback():
+    data = triplets(counts=True)
+    R = matrix(data)
+    weights = R.copy()
+    weights.data = 1 + R.data
+    wanted = wlrmf.fit(
+        R.astype(bool).astype(float), rank=3, weights=weights, baseline=1, reg=0.1,
+        reg_scaling="count", stop=FEW,
+    )  # fmt: skip
+    given = Recommender(3, "implicit", stop=FEW, dtype="float64")
+    np.testing.assert_allclose(given.fit(data).model.reconstruct(), wanted.reconstruct())
+
+
+def test_ratings_without_spread_keep_a_ridge():
+    users, items, values = triplets()
+    with pytest.warns(DataWarning, match="all .* values are 2.0"):
+        model = explicit(reg=None).fit((users, items, np.full(values.size, 2.0)))
+    assert model.model.row_reg > 0
 
 
 def forms(data, tmp_path):
@@ -176,6 +222,29 @@ def test_partial_fit_is_the_row_solve_of_all_ratings(kind):
     )
     value = twin.model.value
     assert model.model.value == pytest.approx(value, rel=1e-12)
+
+
+def test_activity_of_new_users_counts_as_in_the_fit():
+    """Their row is that of a matrix in which they stand beside the others, at the same scale."""
+    users = (data := triplets(counts=True))[0]
+    whole = implicit(activity=0.6, popularity=0.3).fit(data)
+    some = np.isin(users, ["u004", "u011"])
+    part = whole.fold_in(tuple(column[some] for column in data))
+    np.testing.assert_allclose(part.model.left, whole.model.left[[4, 11]], rtol=1e-9)
+    again = part.fold_in(tuple(column[users == "u011"] for column in data))
+    np.testing.assert_allclose(again.model.left, whole.model.left[[11]], rtol=1e-9)
+    count = np.bincount(np.unique(users, return_inverse=True)[1])
+    new = (["zoe"] * 3, ["i001", "i002", "i003"], [1.0, 2.0, 1.0])
+    u = 3**0.6 / np.mean(count**0.6)
+    X, c = whole.model.right, u * whole.model.base_v
+    c[1:4] = [1.5, 2.0, 1.5]
+    A2, Y = c[None], np.zeros((1, N))
+    Y[0, 1:4] = 1
+    wanted = best_rows(Y, A2, X, np.array([0.3]))
+    np.testing.assert_allclose(whole.fold_in(new).model.left, wanted, rtol=1e-9)
+    whole.partial_fit(new)
+    np.testing.assert_allclose(whole.model.left[-1:], wanted, rtol=1e-9)
+    assert whole.explain("zoe", "i009").score == pytest.approx(whole.predict("zoe", "i009"))
 
 
 def test_partial_fit_and_known_ratings():
@@ -346,8 +415,10 @@ def test_similar_by_cosine():
 # explanations
 
 
-@pytest.mark.parametrize("popularity", [None, 0, 0.5])
-def test_explanation_is_what_the_row_solve_makes_of_each_rating(popularity):
+@pytest.mark.parametrize(
+    ("popularity", "scaling"), [(None, "count"), (0, "none"), (0, "count"), (0.5, "none")]
+)
+def test_explanation_is_what_the_row_solve_makes_of_each_rating(popularity, scaling):
     """Rows solved for one rating's target at a time, by the slow twin, add up."""
     if popularity is None:
         model = explicit().fit(triplets())
@@ -355,7 +426,7 @@ def test_explanation_is_what_the_row_solve_makes_of_each_rating(popularity):
         A2 = (problem.Y.toarray() != 0).astype(float)
         Y = problem.Y.toarray()
     else:
-        model = implicit(popularity=popularity).fit(triplets(counts=True))
+        model = implicit(popularity=popularity, reg_scaling=scaling).fit(triplets(counts=True))
         problem = model._meaning().problem(model._fitted.ratings)
         stored = problem.Y.toarray() != 0
         A2 = np.where(stored, problem.weights.toarray(), np.ones((M, 1)) * model.model.base_v)
@@ -365,7 +436,7 @@ def test_explanation_is_what_the_row_solve_makes_of_each_rating(popularity):
     f = fitted.left[:, layout.free_W.stop :] @ fitted.right[:, layout.free_W.stop :].T
     i, j = 5, 12
     count = (problem.Y.toarray()[i] != 0).sum()
-    reg = np.full(M, 0.1 * count if popularity is None else 0.3)
+    reg = np.full(M, (0.1 if popularity is None else 0.3) * (count if scaling == "count" else 1))
     explanation = model.explain("u005", "i012")
     for item, share in zip(explanation.items, explanation.contributions, strict=True):
         e = int(item[1:])
@@ -523,7 +594,7 @@ def test_save_and_load(tmp_path, given):
     path = tmp_path / "model.npz"
     for model in (
         explicit(**given).fit((*triplets(), np.ones(triplets()[0].size))),
-        implicit(**({"popularity": 0.5} | given)).fit(triplets(counts=True)),
+        implicit(**({"popularity": 0.5, "activity": 0.5} | given)).fit(triplets(counts=True)),
     ):
         model.save(path)
         loaded = Recommender.load(path)
@@ -612,6 +683,7 @@ def test_a_failed_fit_keeps_the_earlier_one():  # R52
         ({"unknown": "skip"}, "`unknown` must be one of"),
         ({"alpha": -1}, "`alpha` must be a finite number"),
         ({"popularity": np.nan}, "`popularity` must be a finite number"),
+        ({"activity": -0.1}, "`activity` must be a finite number"),
         ({"baseline": np.inf}, "`baseline` must be a finite number"),
     ],
 )

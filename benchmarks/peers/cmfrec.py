@@ -1,10 +1,10 @@
 """cmfrec: squared errors weighed by W, ridge plain or by count (`scale_lam`), as here.
 
-Its `finalize_chol`, an exact last sweep after sweeps of conjugate gradients, is off. Dense arrays
-take its own path: where weights differ it solves row by row whatever `use_cg` says. After Cholesky
-the factors of an id without ratings are what the memory held before; they are set to 0 here. Its
-implicit model with conjugate gradients settles at a point that is not the minimum its Cholesky
-finds: the residual that they start from counts stored cells with one weight more.
+Its `finalize_chol`, an exact last sweep after sweeps of conjugate gradients, is off unless asked.
+Dense arrays take its own path: where weights differ it solves row by row whatever `use_cg` says.
+After Cholesky the factors of an id without ratings are what the memory held before; they are set
+to 0 here. Its implicit model with conjugate gradients settles at a point that is not the minimum
+its Cholesky finds: the residual that they start from counts stored cells with one weight more.
 """
 
 SETTINGS = {"cholesky": {"use_cg": False}, "cg": {"use_cg": True}}
@@ -25,7 +25,7 @@ def prepare(case, threads):
     return {"X": case.Y.tocoo()}
 
 
-def fit(data, case, rank, iterations, threads, seed, use_cg):
+def fit(data, case, rank, iterations, threads, seed, use_cg, finalize_chol=False):
     import numpy as np
     from cmfrec import CMF, CMF_implicit
 
@@ -33,7 +33,7 @@ def fit(data, case, rank, iterations, threads, seed, use_cg):
         "k": rank,
         "lambda_": case.spec.reg,
         "use_cg": use_cg,
-        "finalize_chol": False,
+        "finalize_chol": finalize_chol,
         "niter": iterations,
         "use_float": case.Y.dtype == "float32",
         "precompute_for_predictions": False,

@@ -25,7 +25,7 @@ from .stopping import EarlyStopping, read_metric
 
 SETTINGS = (
     "rank", "feedback", "reg", "reg_scaling", "bias", "alpha", "baseline", "popularity",
-    "duplicates", "unknown", "dtype",
+    "activity", "duplicates", "unknown", "dtype",
 )  # fmt: skip
 
 
@@ -45,10 +45,10 @@ class Recommender(Answers):
         likes an item. The target is 1 with weight ``1 + alpha·value`` where there is one and 0
         with weight `baseline` elsewhere (Hu, Koren & Volinsky 2008, doi:10.1109/ICDM.2008.22).
     reg : number or pair (users, items), optional
-        Ridge; default: 0.05 explicit, 10 implicit.
+        Ridge; default: 0.1 implicit; explicit 0.085 times the standard deviation of the ratings
+        (and the mean of their weights), so that their scale plays no part.
     reg_scaling : {"none", "count"}, optional
-        ``"count"`` multiplies the ridge by the number of ratings of the user or item; default:
-        "count" explicit, "none" implicit.
+        ``"count"`` (default) multiplies the ridge by the number of ratings of the user or item.
     bias : bool, optional
         Mean, user and item effects beside the factors; default: explicit only.
     alpha : float
@@ -59,6 +59,9 @@ class Recommender(Answers):
         Power of the items' numbers of ratings by which `baseline` is scaled, its mean kept: that
         a user has not taken to a popular item says more (He et al. 2016,
         doi:10.1145/2911451.2911489).
+    activity : float
+        Power of the users' numbers of ratings by which `baseline` is scaled, its mean kept: what a
+        user who takes to many items has not taken to says more.
     duplicates : {"error", "sum", "mean", "last"}
         What several ratings of one item by one user make.
     unknown : {"error", "mean", "zero", "nan"}
@@ -96,6 +99,7 @@ class Recommender(Answers):
     alpha: float = 1.0
     baseline: float = 1.0
     popularity: float = 0.0
+    activity: float = 0.0
     duplicates: str = "error"
     unknown: str = "error"
     solver: Any = "auto"
@@ -111,7 +115,8 @@ class Recommender(Answers):
         read_policy(self.unknown)
 
     def _meaning(self) -> Explicit | Implicit:
-        return read_feedback(self.feedback, self.alpha, self.baseline, self.popularity)
+        weights = self.alpha, self.baseline, self.popularity, self.activity
+        return read_feedback(self.feedback, *weights)
 
     def fit(
         self,
@@ -186,7 +191,7 @@ class Recommender(Answers):
             rank=self.rank,
             weights=problem.weights,
             baseline=problem.baseline,
-            reg=meaning.reg if self.reg is None else self.reg,
+            reg=meaning.reg(data) if self.reg is None else self.reg,
             reg_scaling=meaning.reg_scaling if self.reg_scaling is None else self.reg_scaling,
             bias=meaning.bias if self.bias is None else self.bias,
             solver=self.solver,
@@ -283,8 +288,14 @@ class Recommender(Answers):
         return of_known_items(new, fitted.items, fitted.users, self.unknown, named=named)
 
     def _solve(self, ratings: Ratings) -> Factorization:
-        problem = self._meaning().problem(ratings)
-        return self.model.fold_in(problem.Y, weights=problem.weights, n_threads=self.n_threads)
+        meaning, fitted = self._meaning(), self._known()
+        problem = meaning.problem(ratings)
+        return fitted.model.fold_in(
+            problem.Y,
+            weights=problem.weights,
+            baseline=meaning.users_baseline(fitted.ratings, fitted.model.base_u, ratings),
+            n_threads=self.n_threads,
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write factors, ids, ratings and settings to `path`: an npz without pickled objects."""

@@ -13,6 +13,7 @@ from ..validation.errors import DataWarning, describe
 from ..validation.options import read_real
 from .ratings import Ratings
 
+NOISE = 0.085  # ridge of explicit feedback, of the ratings' standard deviation
 SCALE = 20  # distinct values at most of what looks like a scale of ratings
 
 
@@ -29,14 +30,25 @@ class Problem:
 class Explicit:
     """Ratings are values to predict; cells without one are missing."""
 
-    reg: float = 0.05
     reg_scaling: str = "count"
     bias: bool = True
+
+    def reg(self, ratings: Ratings) -> float:
+        """The ridge that goes with the size of the ratings and of their weights.
+
+        Ratings times c want a ridge times c, as products of factors grow by c and factors by √c.
+        """
+        spread = float(ratings.values.data.std(dtype=np.float64)) if ratings.values.nnz else 0.0
+        weight = 1.0 if ratings.weights is None else float(ratings.weights.mean(dtype=np.float64))
+        return NOISE * spread * weight or NOISE
 
     def problem(self, ratings: Ratings) -> Problem:
         """Y and its weights."""
         weights = None if ratings.weights is None else ratings.like(ratings.weights)
         return Problem(ratings.values, weights)
+
+    def users_baseline(self, old: Ratings, weights: Any, new: Ratings) -> None:
+        """There is none."""
 
     def look_at(self, ratings: Ratings) -> None:
         """Warn of values that are no ratings."""
@@ -55,16 +67,21 @@ class Implicit:
     """Cells have the target 1 where a user has the item, with weight 1 + alpha·value, else 0.
 
     Hu, Koren & Volinsky 2008, doi:10.1109/ICDM.2008.22. The other cells' weight is the baseline,
-    times the item's popularity to a power (He et al. 2016, doi:10.1145/2911451.2911489, §4.1).
+    times the item's popularity to a power (He et al. 2016, doi:10.1145/2911451.2911489, §4.1) and
+    the user's activity to another, each scaled to have the mean 1.
     """
 
     alpha: float
     baseline: float
     popularity: float
+    activity: float
 
-    reg: float = 10.0
-    reg_scaling: str = "none"
+    reg_scaling: str = "count"
     bias: bool = False
+
+    def reg(self, ratings: Ratings) -> float:
+        """The ridge."""
+        return 0.1
 
     def problem(self, ratings: Ratings) -> Problem:
         """Targets, confidences and the weight of the other cells."""
@@ -82,12 +99,23 @@ class Implicit:
         )
 
     def _baseline(self, ratings: Ratings) -> Any:
-        if self.popularity == 0 or self.baseline == 0:
+        if self.popularity == self.activity == 0 or self.baseline == 0:
             return self.baseline
-        users, items = ratings.values.shape
-        count = np.bincount(ratings.indices, minlength=items).astype(np.float64)
-        power = count**self.popularity
-        return np.full(users, self.baseline), power / power.mean()
+        items = np.bincount(ratings.indices, minlength=len(ratings.items))
+        users = _power(np.diff(ratings.indptr), self.activity)
+        others = _power(items, self.popularity)
+        return self.baseline * users / users.mean(), others / others.mean()
+
+    def users_baseline(self, old: Ratings, weights: Any, new: Ratings) -> np.ndarray | None:
+        """The users' part of the weight for new ratings, by what it is for old ones.
+
+        None where it is one number, which the model knows.
+        """
+        if self.activity == 0 or weights is None:
+            return None
+        before, now = (_power(np.diff(ratings.indptr), self.activity) for ratings in (old, new))
+        whole = float(np.broadcast_to(np.asarray(weights, np.float64), before.shape).sum())
+        return now * (whole / before.sum())
 
     def look_at(self, ratings: Ratings) -> None:
         """Warn of a scale of ratings: of counts and the like the least is the most frequent."""
@@ -103,12 +131,18 @@ class Implicit:
             )
 
 
-def read_feedback(feedback: Any, alpha: Any, baseline: Any, popularity: Any) -> Explicit | Implicit:
+def _power(count: np.ndarray, power: float) -> np.ndarray:
+    return np.asarray(count.astype(np.float64) ** power)
+
+
+def read_feedback(
+    feedback: Any, alpha: Any, baseline: Any, popularity: Any, activity: Any
+) -> Explicit | Implicit:
     """What the ratings mean."""
     alpha, baseline = read_real(alpha, "alpha"), read_real(baseline, "baseline")
-    popularity = read_real(popularity, "popularity")
+    popularity, activity = read_real(popularity, "popularity"), read_real(activity, "activity")
     if feedback == "explicit":
         return Explicit()
     if feedback == "implicit":
-        return Implicit(alpha, baseline, popularity)
+        return Implicit(alpha, baseline, popularity, activity)
     raise ValueError(f'`feedback` must be "explicit" or "implicit"; got {describe(feedback)}')
