@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import wlrmf
 from wlrmf.cli import main
 from wlrmf.io import write_columns
 from wlrmf.recommender import Recommender
@@ -143,6 +144,12 @@ def test_evaluate_a_plain_model(capsys, ratings, columns):
     assert "a model without ids and ratings" in said
 
 
+def test_a_selections_file(capsys):
+    Y = np.random.default_rng(0).standard_normal((12, 9))
+    wlrmf.select(Y, ranks=[1], regs=[1.0], folds=2).save("s.npz")
+    assert "s.npz: wlrmf.Selection.load reads this file" in refused(capsys, "info", "s.npz")
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -162,7 +169,7 @@ def test_evaluate_a_plain_model(capsys, ratings, columns):
         (("evaluate", "m.npz", "r.csv", *RATED, "--at", "ten"), "--at 'ten'"),
         (
             ("evaluate", "m.npz", "r.csv", *RATED, "--metrics", "accuracy"),
-            "--metrics must be among",
+            "--metrics must be of",
         ),
         (("evaluate", "m.npz", "none.csv", *RATED), "no such file"),
         (

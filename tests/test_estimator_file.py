@@ -64,6 +64,36 @@ def test_names_of_columns_are_kept(tmp_path, table):
         loaded.transform(frame.rename(columns={"c0": "other"}))
 
 
+@pytest.mark.parametrize("kind", [MatrixFactorization, LowRankImputer])
+def test_single_precision(tmp_path, table, kind):
+    table = table.astype(np.float32)
+    estimator = kind(rank=2, reg=0.1).fit(table)
+    save(estimator, tmp_path / "e.npz")
+    found = load(tmp_path / "e.npz").transform(table)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, estimator.transform(table))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a, h: a.pop("owncomponents_"),
+        lambda a, h: a.update(owncomponents_=a["owncomponents_"].astype(str)),
+        lambda a, h: a.update(owncomponents_=a["owncomponents_"][:1]),
+        lambda a, h: a.update(ownintercept_=a["ownintercept_"][:1]),
+        lambda a, h: h["fitted"].pop("n_iter_"),
+    ],
+)
+def test_parts_of_a_transformer_that_do_not_fit(tmp_path, table, change):
+    path = tmp_path / "e.npz"
+    save(MatrixFactorization(rank=2, reg=0.1).fit(table), path)
+    arrays, header = archive.read(path, schema=SCHEMA)
+    change(arrays, header)
+    archive.write(path, arrays, header, schema=SCHEMA)
+    with pytest.raises(wlrmf.ModelFormatError, match="its parts do not make a model"):
+        load(path)
+
+
 def test_what_cannot_be_saved(tmp_path, table):  # R70
     with pytest.raises(NotFittedError):
         save(MatrixFactorization(), tmp_path / "e.npz")
@@ -83,6 +113,7 @@ def test_what_cannot_be_saved(tmp_path, table):  # R70
         lambda a, h: h["fitted"].update(n_features_in_=7),
         lambda a, h: h["fitted"].update(n_features_in_="8"),
         lambda a, h: h["fitted"].update(_clips=1),
+        lambda a, h: h["fitted"].pop("row_reg_"),
         lambda a, h: a.pop("column_scale"),
         lambda a, h: a.update(column_scale=a["column_scale"][1:]),
         lambda a, h: a.update(own_some=~a["own_some"]),

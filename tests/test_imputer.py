@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 import wlrmf
 from wlrmf.estimator import LowRankImputer
-from wlrmf.estimator.columns import Columns
 from wlrmf.estimator.ridge import FACTORS, RELAXED, choose_ridge, noise_ridge
+from wlrmf.estimator.scaling import Scaling
 
 UNITS = np.array([1.0, 1e-6, 1e4, 3.0, 0.2, 50.0, 7.0, 1e-2])
 
@@ -298,17 +298,17 @@ class TestColumns:
     def test_by_hand(self):
         Y = np.array([[1.0, 5, np.nan], [3, 5, np.nan], [np.nan, 5, np.nan]])
         weights = np.array([[1.0, 1, 1], [3, 1, 1], [9, 1, 1]])
-        columns = Columns.of(Y, weights, scale=True)
+        columns = Scaling.of(Y, weights, scale=True)
         np.testing.assert_allclose(columns.center, [2.5, 5, 0])
         np.testing.assert_allclose(columns.scale, [0.75**0.5, 1, 1])
         np.testing.assert_allclose(columns.weight, [2, 1, 1])
         np.testing.assert_array_equal([columns.low, columns.high], [[1, 5, 0], [3, 5, 0]])
-        common = Columns.of(Y, weights, scale=False)
+        common = Scaling.of(Y, weights, scale=False)
         np.testing.assert_allclose(common.scale, (3 / 7) ** 0.5)  # 1·1.5² + 3·0.5² over 4 + 3
         np.testing.assert_allclose(common.weight, 7 / 5)
 
     def test_a_column_of_weight_0_counts_its_cells_alike(self):
-        columns = Columns.of(np.array([[1.0, 1], [3, 3]]), np.array([[0.0, 1], [0, 1]]), scale=True)
+        columns = Scaling.of(np.array([[1.0, 1], [3, 3]]), np.array([[0.0, 1], [0, 1]]), scale=True)
         np.testing.assert_array_equal(columns.center, [2, 2])
         np.testing.assert_array_equal(columns.scale, [1, 1])
 
@@ -344,3 +344,31 @@ class TestRidge:
         weights = np.where(bad, 0.0, 1.0)
         chosen = [choose_ridge(np.where(bad, b, Z), weights, 5, 0, 1) for b in (50.0, -3.0)]
         assert chosen[0] == chosen[1]
+
+
+def test_columns_are_measured_in_double_precision():
+    """Half a million rows around 1000 of single precision, with weights."""
+    rng = np.random.default_rng(0)
+    Y = (1000 + rng.standard_normal((500_000, 2))).astype(np.float32)
+    weights = rng.uniform(1, 2, Y.shape).astype(np.float32)
+    found = Scaling.of(Y, weights, scale=True)
+    wide, w = Y.astype(np.float64), weights.astype(np.float64)
+    center = np.average(wide, axis=0, weights=w)
+    np.testing.assert_allclose(found.center, center, rtol=1e-12)
+    spread = np.sqrt(np.average((wide - center) ** 2, axis=0, weights=w))
+    np.testing.assert_allclose(found.scale, spread, rtol=1e-9)
+
+
+def test_values_beyond_the_range_are_refused():  # R19
+    Y = np.array([[1e155, 2e155], [3e155, np.nan], [1e155, 4e155]])
+    with pytest.raises(ValueError, match="the largest of Y is 4e"):
+        LowRankImputer(rank=1).fit(Y)
+
+
+def test_weights_of_missing_cells_do_not_matter(table):
+    table = table[0]
+    weights = np.ones(table.shape)
+    wanted = LowRankImputer(rank=1, reg=0.1).fit_transform(table, weights=weights)
+    weights[np.isnan(table)] = np.nan
+    found = LowRankImputer(rank=1, reg=0.1).fit_transform(table, weights=weights)
+    np.testing.assert_array_equal(found, wanted)

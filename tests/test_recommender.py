@@ -11,6 +11,7 @@ import wlrmf
 from wlrmf import Stop
 from wlrmf.io import DataFileError
 from wlrmf.recommender import Recommender
+from wlrmf.recommender.ratings import read_ratings
 from wlrmf.validation.errors import DataWarning, NotFittedError
 
 FEW = Stop(max_iter=8, gtol=0, ftol=0)
@@ -539,7 +540,7 @@ def test_evaluate_unknown_ids():
     with pytest.warns(DataWarning, match="1 of 2 ratings are of users or items"):
         scores = model.evaluate(test, metrics="recall", unknown="mean", filter_seen=False)
     assert scores["n_users"] == 1
-    with pytest.raises(ValueError, match="`metrics` must be among"):
+    with pytest.raises(ValueError, match="`metrics` must be of"):
         model.evaluate(test, metrics="accuracy")
     with pytest.raises(ValueError, match="no rating of a known user"):
         model.evaluate((["x"], ["y"], [1.0]), unknown="nan")
@@ -579,11 +580,41 @@ def test_a_fit_that_ends_before_patience_does_goes_back_too():
 
 
 def test_a_share_of_the_ratings_is_held_out():
-    model = explicit().fit(triplets(), validation=0.2)
-    assert model._fitted.ratings.values.nnz < triplets()[0].size
-    assert model.model.shape == (M, N)
+    data = triplets()
+    states = []
+    model = explicit().fit(data, validation=0.2, callback=states.append)
+    assert model.n_ratings == data[0].size  # of the users, who have them all the same
+    best = states[int(np.argmin(model.validation_scores))]
+    np.testing.assert_array_equal(model.model.right, best.X)
+    np.testing.assert_array_equal(model.model.left, model.fold_in(data).model.left)
+    assert model.model.n_iter == len(states)
+    for user, (found, _) in zip(model.user_ids, model.recommend(n=N), strict=True):
+        assert not set(found) & set(data[1][data[0] == user])
     with pytest.raises(ValueError, match="`metric` must be"):
-        explicit().fit(triplets(), validation=0.2, metric="ndcg")
+        explicit().fit(data, validation=0.2, metric="ndcg")
+
+
+def test_early_stopping_and_a_callback_that_stops():
+    seen = []
+
+    def stop_at_five(state):
+        seen.append(state)
+        if len(seen) == 5:
+            raise StopIteration
+
+    model = explicit(reg=1e-3, stop=Stop(max_iter=60, gtol=0, ftol=0))
+    model.fit(triplets(), validation=triplets(seed=4), patience=50, callback=stop_at_five)
+    best = int(np.argmin(model.validation_scores))
+    assert best < len(model.validation_scores) - 1 == 4
+    np.testing.assert_array_equal(model.model.right, seen[best].X)
+
+
+def test_a_validation_that_says_nothing():
+    lenient = explicit(unknown="mean")
+    with pytest.raises(ValueError, match="`validation` has no rating of a known user"):
+        lenient.fit(triplets(), validation=(["x"], ["y"], [1.0]))
+    with pytest.raises(ValueError, match="`validation` has no rating of a known user"):
+        explicit().fit((["a", "b"], ["x", "y"], [1.0, 2.0]), validation=0.1)
 
 
 # files
@@ -744,3 +775,122 @@ def test_data_that_make_no_sense():
         explicit().fit(matrix(triplets()), item=["a", "b"])
     with pytest.raises(ValueError, match="`duplicates` must be one of"):
         explicit(duplicates="first").fit(triplets())
+
+
+# ids and cells of odd kinds
+
+
+def test_wide_sparse_matrices_with_duplicates():
+    """Cell numbers beyond int32 must not wrap."""
+    cells = ([1.0, 2.0, 3.0, 4.0], ([0, 65536, 5, 5], [7, 7, 1, 1]))
+    data = sp.coo_array(cells, shape=(70000, 65536))
+    given = {"duplicates": "sum", "needs_value": True}
+    ratings = read_ratings(data, None, None, None, None, **given).values
+    assert ratings.nnz == 3
+    assert [float(ratings[i, j]) for i, j in ((0, 7), (65536, 7), (5, 1))] == [1, 2, 7]
+
+
+def test_malformed_sparse_matrices_are_refused_before_they_are_read():  # R35
+    data = sp.csr_array(np.eye(3))
+    data.indptr = np.array([0, 10**6, 0, 3], data.indptr.dtype)
+    for policy in ("error", "sum"):
+        with pytest.raises(ValueError, match="malformed indptr"):
+            explicit(duplicates=policy).fit(data)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint16])
+def test_ids_of_narrow_types_do_not_wrap(dtype):
+    users = np.repeat(np.arange(1, 5, dtype=dtype), 3)
+    model = explicit(rank=1).fit((users, np.tile(["a", "b", "c"], 4), np.arange(12.0)))
+    for other in (257, 2**16 + 1, -255, 2**63 + 1, 2**70):
+        with pytest.raises(ValueError, match="unknown user id"):
+            model.predict(other, "a")
+    assert model.predict(np.array([1], np.uint64), "a") == model.predict(1, "a")
+
+
+def test_large_ids_beside_missing_ones_keep_their_digits():
+    pandas = pytest.importorskip("pandas", reason="pandas is absent")
+    ids = [2**60, 2**60 + 1, 2**60 + 2]
+    model = explicit(rank=1).fit((ids, ["a", "b", "a"], [1.0, 2.0, 3.0]))
+    second = model.predict(2**60 + 1, "a")
+    for asked in ([2**60 + 1, None], pandas.Series([2**60 + 1, None], dtype="Int64")):
+        found = model.predict(np.asarray(asked, object), "a", unknown="nan")
+        assert found[0] == second
+        assert np.isnan(found[1])
+    masked = np.ma.array([2**60 + 1, 2**60], mask=[False, True])
+    assert np.isnan(model.predict(masked, "a", unknown="nan")).tolist() == [False, True]
+    with pytest.raises(TypeError, match="all integers or all texts"):
+        model.predict(np.array([2**60, "a"], object), "a")
+
+
+def test_signed_and_unsigned_ids_join():
+    model = explicit(rank=1).fit((np.array([1, 2]), ["a", "b"], [1.0, 2.0]))
+    model.partial_fit((np.array([9], np.uint64), ["a"], [3.0]))
+    assert model.user_ids.dtype == np.int64
+    model.partial_fit((np.array([2**63 + 9], np.uint64), ["a"], [3.0]))
+    assert model.user_ids.tolist() == [1, 2, 9, 2**63 + 9]
+    with pytest.raises(ValueError, match="fit no integer"):
+        model.partial_fit((np.array([-1]), ["a"], [3.0]))
+    with pytest.raises(TypeError, match="user ids are integers; got 'x'"):
+        model.partial_fit((["x"], ["a"], [3.0]))
+
+
+def test_a_csv_does_not_say_whether_7_is_a_text(csv):
+    texts = csv("user,item,r\n1,a,1\n2,b,2\nx,a,3\n")
+    model = explicit(rank=1, unknown="nan").fit(texts, value="r")
+    numbers = csv("user,item,r\n2,a,1\n3,a,1\n")
+    assert model.evaluate(numbers, value="r")["n_pairs"] == 1
+    assert model.fold_in(numbers, value="r").n_ratings == 2
+    model = explicit(rank=1, unknown="nan").fit(csv("user,item,r\n1,a,1\n2,b,2\n"), value="r")
+    texts = csv("user,item,r\n1,a,1\nx,a,3\n")
+    assert model.evaluate(texts, value="r")["n_pairs"] == 1
+    with pytest.raises(TypeError, match="user ids are integers; got 'x'"):
+        model.partial_fit(csv("user,item,r\nx,a,3\n"), value="r")
+
+
+def test_a_sparse_matrix_without_ids_is_as_the_fit_has_it():
+    data = matrix(triplets())
+    numbered = explicit().fit(data, user=np.arange(1, M + 1), item=np.arange(1, N + 1))
+    plain = explicit().fit(data)
+    assert numbered.evaluate(data) == plain.evaluate(data)
+    with pytest.raises(ValueError, match=r"must have 23 rows, .* Is it transposed\? Try test.T"):
+        numbered.evaluate(data.T)
+
+
+def test_a_weight_of_0_is_a_rating_that_is_missing():  # R26
+    users, items, values = triplets()
+    weights = np.ones(values.size)
+    weights[::7] = 0
+    kept = weights > 0
+    for kind in (explicit, implicit):
+        columns = (users, items, np.abs(values))
+        weighted = kind().fit((*columns, weights))
+        without = kind().fit(tuple(column[kept] for column in columns))
+        same_answers(weighted, without)
+        assert weighted.n_ratings == kept.sum()
+        one = weighted.explain("u003", "i004")
+        assert one.base == pytest.approx(without.explain("u003", "i004").base)
+
+
+def test_masked_values_are_missing():  # R10
+    users, items, values = triplets()
+    masked = np.ma.array(values, mask=np.arange(values.size) == 4)
+    with pytest.raises(DataFileError, match=r"'value' is missing .* in 1 rows"):
+        explicit().fit((users, items, masked))
+
+
+def test_lists_of_nobody():  # R53
+    model = implicit().fit(triplets(counts=True))
+    for lists in (
+        model.recommend(["nobody"], unknown="nan"),
+        model.recommend(["nobody"], unknown="zero", include=["i001"]),
+        model.recommend([]),
+    ):
+        assert len(lists.found) == 0
+    assert len(model.recommend(["nobody", None], unknown="nan")) == 2
+    assert "nobody" in repr(model.recommend(["nobody", None], unknown="nan"))
+
+
+def test_a_ridge_of_vectors_is_refused():
+    with pytest.raises(TypeError, match=r"`reg\[0\]` must be a finite number"):
+        explicit(reg=(np.ones(M), np.ones(N))).fit(triplets())

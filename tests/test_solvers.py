@@ -259,6 +259,28 @@ def test_callback_may_choose_an_earlier_state(name):
     with pytest.raises(TypeError, match="StopIteration of 'the second', not of a State"):
         fit("observed", name, callback=wrong)
 
+    other = []
+    wlrmf.fit(np.ones((3, 4)) + np.eye(3, 4), rank=1, solver="gd", callback=other.append)
+
+    def foreign(state):
+        raise StopIteration(other[0])
+
+    with pytest.raises(ValueError, match="of a State of another fit"):
+        fit("observed", name, callback=foreign)
+
+
+def test_the_callbacks_choice_stands_among_several_starts():
+    seen = []
+
+    def second_start(state):
+        seen.append(state)
+        if state.iteration == 1 and sum(s.iteration == 1 for s in seen) == 2:
+            raise StopIteration(state)
+
+    model = fit("dense", "als", start=None, n_starts=3, callback=second_start)
+    assert model.status is Status.CALLBACK
+    np.testing.assert_array_equal(model.right, seen[-1].X)
+
 
 @pytest.mark.parametrize("reg", [1.0, 5.0])
 @pytest.mark.parametrize("structure", ["observed", "baseline"])

@@ -179,7 +179,7 @@ def fit(
         values = tuple(end.best.value for end in ends)
         model = _finish(
             objective,
-            ends[int(np.nanargmin(values)) if np.isfinite(values).any() else 0],
+            _best(ends),
             has_bias=bool(bias),
             solver=chosen.name,
             start_values=values,
@@ -208,6 +208,14 @@ def _run_all(
         if ends[-1].status is Status.CALLBACK or stop.max_seconds == 0:
             break
     return ends
+
+
+def _best(ends: list[End]) -> End:
+    """The end that the callback chose, otherwise that of the least value."""
+    if ends[-1].chosen:
+        return ends[-1]
+    values = [end.best.value for end in ends]
+    return ends[int(np.nanargmin(values)) if np.isfinite(values).any() else 0]
 
 
 def _finish(objective: Objective, end: End, **about: Any) -> Factorization:

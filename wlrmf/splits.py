@@ -126,7 +126,10 @@ def by_time(time: Any, share: float | None = None, after: Any = None) -> np.ndar
             f"exactly one of `share` and `after` is wanted; got share={share!r}, after={after!r}"
         )
     if share is None:
-        return np.asarray(time > after)
+        moment = np.asarray(after)
+        if moment.ndim or moment != moment:
+            raise ValueError(f"`after` must be one moment; got {describe(after)}")
+        return np.asarray(time > moment)
     out = np.zeros(time.size, bool)
     last = time.size - round(read_share(share) * time.size)
     out[np.argsort(time, kind="stable")[last:]] = True

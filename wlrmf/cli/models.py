@@ -13,6 +13,11 @@ from ..model import Factorization, load
 from ..recommender import Recommender
 from ..recommender.file import SCHEMA
 
+OTHERS = {
+    "wlrmf-selection": "wlrmf.Selection.load",
+    "wlrmf-estimator": "wlrmf.estimator.load",
+}
+
 
 def is_recommender(path: Path) -> bool:
     """Whether a recommender wrote this file."""
@@ -30,7 +35,10 @@ def load_recommender(path: Path) -> Recommender:
 
 def load_model(path: Path) -> Factorization:
     """The factorization in a file; a recommender's ids are its names."""
-    return named(Recommender.load(path)) if is_recommender(path) else load(path)
+    kind = archive.schema_of(path)
+    if kind in OTHERS:
+        raise click.ClickException(f"{path}: {OTHERS[kind]} reads this file, not the command line")
+    return named(Recommender.load(path)) if kind == SCHEMA else load(path)
 
 
 def named(known: Recommender) -> Factorization:

@@ -9,12 +9,12 @@ import numpy as np
 
 from .. import __version__, plot
 from .. import demo as demonstration
-from ..model import Factorization, load
+from ..model import Factorization
 from ..recommender import Recommender
 from . import text
 from .files import check_out, size_of
 from .fitting import ending
-from .models import is_recommender, named
+from .models import is_recommender, load_model, named
 
 PREVIEW = 3
 
@@ -39,7 +39,7 @@ def demo(out: Path, seed: int | None) -> None:
 def info(path: Path) -> None:
     """Print what a model file holds."""
     recommender = Recommender.load(path) if is_recommender(path) else None
-    model = load(path) if recommender is None else named(recommender)
+    model = load_model(path) if recommender is None else named(recommender)
     text.facts(
         [
             ("file", f"{path} ({size_of(path)})"),

@@ -13,17 +13,20 @@ from .. import archive
 from ..model import Factorization
 from ..model_file import pack, refusing_parts, unpack
 from ..validation.errors import describe
-from .columns import Columns
 from .factorization import MatrixFactorization
 from .imputer import LowRankImputer
+from .scaling import Scaling
 
 SCHEMA = "wlrmf-estimator"
 CLASSES = {kind.__name__: kind for kind in (MatrixFactorization, LowRankImputer)}
 # What `fit` leaves beside the model, by kind.
-NUMBERS = ("reg_", "row_reg_")
-COUNTS = ("rank_", "n_iter_", "n_features_in_")
-SWITCHES = ("_clips", "_keeps_empty")
-ARRAYS = ("components_", "intercept_", "_some")
+COUNTS: dict[str, type] = {"rank_": int, "n_iter_": int, "n_features_in_": int}
+NUMBERS: dict[str, dict[str, type]] = {
+    "MatrixFactorization": COUNTS,
+    "LowRankImputer": COUNTS
+    | {"reg_": float, "row_reg_": float, "_clips": bool, "_keeps_empty": bool},
+}
+ARRAYS = {"MatrixFactorization": ("components_", "intercept_"), "LowRankImputer": ("_some",)}
 NAN = "NaN"  # which JSON has not
 
 
@@ -51,14 +54,14 @@ def save(estimator: Any, path: str | PathLike[str]) -> None:
     check_is_fitted(estimator)
     fitted = vars(estimator)
     arrays, model = pack(vars(fitted["model_"]))
-    arrays |= {f"own{each}": fitted[each] for each in ARRAYS if each in fitted}
-    if "columns_" in fitted:
-        arrays |= {f"column_{each}": array for each, array in vars(fitted["columns_"]).items()}
+    arrays |= {f"own{each}": fitted[each] for each in ARRAYS[name]}
+    if "scaling_" in fitted:
+        arrays |= {f"column_{each}": array for each, array in vars(fitted["scaling_"]).items()}
     if fitted.get("indicator_") is not None:
         arrays["indicated"] = fitted["indicator_"].features_
     if "feature_names_in_" in fitted:
         arrays["feature_names"] = fitted["feature_names_in_"].astype(np.str_)
-    plain = {each: fitted[each] for each in (*NUMBERS, *COUNTS, *SWITCHES) if each in fitted}
+    plain = {each: fitted[each] for each in NUMBERS[name]}
     params = {key: _plain(key, value) for key, value in estimator.get_params().items()}
     header = {"class": name, "params": params, "fitted": plain, "model": model}
     archive.write(path, arrays, header, schema=SCHEMA)
@@ -83,17 +86,14 @@ def load(path: str | PathLike[str]) -> Any:
     arrays, header = archive.read(path, schema=SCHEMA)
     with refusing_parts(path):
         params = {key: _parameter(value) for key, value in header["params"].items()}
-        out = CLASSES[header["class"]](**params)
+        name = header["class"]
+        out = CLASSES[name](**params)
         out.model_ = Factorization(**unpack(arrays, header["model"]))
-        width = header["fitted"]["n_features_in_"]
-        for names, kind in ((NUMBERS, float), (COUNTS, int), (SWITCHES, bool)):
-            for each in names:
-                if each in header["fitted"]:
-                    setattr(out, each, _of_kind(each, header["fitted"][each], kind))
-        for each in ARRAYS:
-            if f"own{each}" in arrays:
-                setattr(out, each, arrays[f"own{each}"])
-        _restore(out, arrays, width)
+        for each, kind in NUMBERS[name].items():
+            setattr(out, each, _of_kind(each, header["fitted"][each], kind))
+        for each in ARRAYS[name]:
+            setattr(out, each, arrays[f"own{each}"])
+        _restore(out, arrays, out.n_features_in_)
         return out
 
 
@@ -101,20 +101,21 @@ def _restore(out: Any, arrays: dict[str, np.ndarray], width: int) -> None:
     """What is more than a number or an array, and whether all of it fits."""
     used = width
     if isinstance(out, LowRankImputer):
-        out.columns_ = Columns(*(arrays[f"column_{each}"] for each in Columns.__annotations__))
+        out.scaling_ = Scaling(*(arrays[f"column_{each}"] for each in Scaling.__annotations__))
         out.indicator_ = None
         if out._some.dtype != bool or out._some.shape != (width,):
             raise ValueError(f"the mask of columns is {out._some.dtype} {out._some.shape}")
         used = int(out._some.sum())
-        for each, column in vars(out.columns_).items():
+        for each, column in vars(out.scaling_).items():
             if column.dtype != np.float64 or column.shape != (used,):
                 raise ValueError(f"{each} is {column.dtype} of shape {column.shape}")
         if "indicated" in arrays:
             out.indicator_ = _indicator(arrays["indicated"], width)
-    elif out.components_.ndim != 2 or out.components_.shape[1] != used:
-        raise ValueError(f"the components have shape {out.components_.shape}")
-    elif out.intercept_.shape != (used,):
-        raise ValueError(f"the intercept has shape {out.intercept_.shape}")
+    else:
+        rows = out.model_.rank + out.model_.has_bias
+        for array, shape in ((out.components_, (rows, used)), (out.intercept_, (used,))):
+            if array.dtype.kind != "f" or array.shape != shape:
+                raise ValueError(f"components or intercept are {array.dtype} {array.shape}")
     if out.model_.shape[1] != used:
         raise ValueError(f"a model of {out.model_.shape[1]} columns for {used}")
     if "feature_names" in arrays:

@@ -10,11 +10,13 @@ from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_is_fitted
 
 from ..kernels.chunks import one_blas_thread
+from ..validation.arrays import as_matrix
+from ..validation.cells import check_range
 from ..validation.errors import at, describe, first_where
 from ..validation.options import read_dense, read_real
-from .columns import Columns
 from .fitting import check_companions, kept_on_error, read_cap, read_table, run
 from .ridge import choose_ridge
+from .scaling import Scaling
 
 
 class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -68,7 +70,7 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    columns_ : Columns
+    scaling_ : Scaling
         `center`, `scale`, mean `weight`, `low` and `high` of the columns that are not empty.
     reg_, row_reg_ : float
         The ridge of the fit, and that of the rows in `transform`.
@@ -249,11 +251,14 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             w = None if weights is None else weights[:, some]
             if w is not None and not w.any():
                 raise ValueError("no observed entries: every cell of Y is missing or has weight 0")
-            self.columns_ = Columns.of(cells, w, scale=bool(self.scale))
+            check_range(cells[~np.isnan(cells)], "Y")
+            self.scaling_ = Scaling.of(cells, w, scale=bool(self.scale))
             self._some, self._clips = some, bool(self.clip)
             self._keeps_empty = bool(self.keep_empty_features)
             self.indicator_ = _indicator(Y) if self.add_indicator else None
-            self._fit_scaled(self.columns_.scaled(cells), self.columns_.scaled_weights(w))
+            self._fit_scaled(
+                self.scaling_.scaled(cells), self.scaling_.scaled_weights(w, cells.dtype)
+            )
         return Y, weights
 
     def _fit_scaled(self, Z: np.ndarray, weights: np.ndarray | None) -> None:
@@ -275,14 +280,14 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows = np.flatnonzero(holes.any(axis=1))
         if len(rows):
             w = None if weights is None else weights[np.ix_(rows, self._some)]
-            Z = self.columns_.scaled(cells[rows])
+            Z = self.scaling_.scaled(cells[rows])
             found = self.model_.fold_in(
                 Z,
-                weights=self.columns_.scaled_weights(w),
+                weights=self.scaling_.scaled_weights(w, Z.dtype),
                 reg=self.row_reg_,
                 n_threads=self.n_threads,
             )
-            predicted = self.columns_.restored(found.reconstruct(), clip=self._clips)
+            predicted = self.scaling_.restored(found.reconstruct(), clip=self._clips)
             cells[rows] = np.where(holes[rows], predicted, cells[rows])
         out = cells
         if self._keeps_empty:
@@ -315,20 +320,23 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 def _read_weights(weights: Any, Y: np.ndarray) -> np.ndarray | None:
-    """Weights in Y's dtype, 0 where Y is missing."""
+    """Weights in float64, 0 where Y is missing."""
     if weights is None:
         return None
-    given = read_dense(weights, "weights")
+    given = as_matrix(weights, "weights")
     if given.shape != Y.shape:
         swapped = given.shape == Y.shape[::-1]
         raise ValueError(
             f"`weights` must have the shape of Y, {Y.shape}; got {given.shape}"
             + (". Are they transposed? Try weights.T" if swapped else "")
         )
+    if isinstance(given, np.ndarray):
+        given = np.where(np.isnan(Y), 0.0, given.astype(np.float64))
+    given = read_dense(given, "weights")
     if (given < 0).any():
         where = first_where(given < 0)
         raise ValueError(f"`weights` must not be negative; weights{at(where)} is {given[where]}")
-    return np.where(np.isnan(Y), 0, given).astype(Y.dtype)
+    return given
 
 
 def _indicator(Y: np.ndarray) -> MissingIndicator:

@@ -153,7 +153,7 @@ def _encoded(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     wide = array if array.dtype.kind == "u" else array.astype(np.int64)  # whose range int8 lacks
     offset = (wide - wide.dtype.type(low)).astype(np.intp)
     there[offset] = True
-    labels = (np.flatnonzero(there) + low).astype(array.dtype)
+    labels = np.flatnonzero(there).astype(wide.dtype) + wide.dtype.type(low)
     return labels, (np.cumsum(there) - 1)[offset]
 
 
@@ -162,14 +162,19 @@ def _vector(value: Any, name: str) -> NDArray[Any]:
     array = np.asarray(value)
     if array.ndim != 1:
         raise DataFileError(f"{name!r} has shape {array.shape}, not (n,)")
+    if isinstance(value, np.ma.MaskedArray):
+        _refuse_missing(name, np.ma.getmaskarray(value))
     if array.dtype.kind != "O":
         return array
-    entries = array.tolist()
+    entries = [each.item() if isinstance(each, np.generic) else each for each in array.tolist()]
     _refuse_missing(name, np.array([_is_missing(entry) for entry in entries]))
     kinds = {type(entry) for entry in entries}
-    for kind, dtype in (({str}, np.str_), ({int}, np.int64), ({int, float}, np.float64)):
-        if kinds <= kind:
-            return np.array(entries, dtype)
+    if kinds <= {str}:
+        return np.array(entries, np.str_)
+    if kinds <= {int} and not (min(entries) < 0 and max(entries) >= 2**63):
+        return np.array(entries, np.uint64 if max(entries) >= 2**63 else np.int64)
+    if kinds <= {int, float}:
+        return np.array(entries, np.float64)
     raise DataFileError(f"{name!r} mixes {', '.join(sorted(kind.__name__ for kind in kinds))}")
 
 

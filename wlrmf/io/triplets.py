@@ -12,6 +12,7 @@ from scipy import sparse
 from wlrmf.files import refusing
 from wlrmf.io.columns import IN_MEMORY, read_columns
 from wlrmf.io.table import DataFileError, Pairs, Triplets
+from wlrmf.validation.arrays import cell_numbers
 
 DUPLICATES = ("error", "sum", "mean", "last")
 
@@ -117,7 +118,7 @@ def merged(
     duplicates: str,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any], NDArray[Any] | None]:
     """One entry a cell: the sum, mean or last of its entries, cells in order."""
-    cell = i * n_cols + j
+    cell = cell_numbers(i, j, n_cols)
     order = np.argsort(cell, kind="stable")
     fresh = np.diff(cell[order], prepend=-1) != 0
     first = np.flatnonzero(fresh)
@@ -143,7 +144,7 @@ def merged(
 def _refuse_repeated(
     i: NDArray[np.intp], j: NDArray[np.intp], what: str, rows: NDArray[Any], cols: NDArray[Any]
 ) -> None:
-    cell = i * cols.size + j
+    cell = cell_numbers(i, j, cols.size)
     in_order = np.sort(cell)
     count = np.count_nonzero(in_order[1:] == in_order[:-1])
     if not count:

@@ -50,7 +50,7 @@ def even_edges(work: np.ndarray, target: int) -> np.ndarray:
     rows = len(work) - 1
     total = int(work[-1])
     chunks = int(min(MAX_CHUNKS, rows, max(1, total // max(1, target))))
-    if chunks == 1:
+    if chunks <= 1:
         return np.array([0, rows])
     cuts = np.searchsorted(work, np.arange(1, chunks) * (total / chunks))
     return np.unique(np.concatenate(([0], cuts, [rows]))).astype(np.int64)

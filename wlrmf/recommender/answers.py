@@ -13,7 +13,7 @@ from .explaining import Explanation, explain
 from .fitted import Fitted
 from .ids import read_policy
 from .lists import RankedLists
-from .ratings import read_ratings
+from .ratings import has_labels, read_ratings
 from .settings import Explicit, Implicit
 
 
@@ -185,7 +185,7 @@ class Answers:
         Parameters
         ----------
         test, user, item, value, weight
-            As in `fit`.
+            As in `fit`; a sparse matrix without ids has the rows and columns of the fit.
         metrics : str or iterable of str, optional
             Of "rmse" and "mae" (default, explicit), "precision", "recall", "map", "ndcg", "auc"
             (default, implicit), "hit", "mrr" and "coverage"; see `wlrmf.metrics` for the formulas.
@@ -212,7 +212,12 @@ class Answers:
         )
         return evaluating.evaluate(
             fitted,
-            evaluating.held_out(ratings, fitted.ratings, policy),
+            evaluating.held_out(
+                ratings,
+                fitted.ratings,
+                policy,
+                named=(has_labels(test, user), has_labels(test, item)),
+            ),
             names,
             cuts,
             policy=policy,

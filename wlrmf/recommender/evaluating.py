@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 from .. import metrics as measures
 from ..metrics.lists import NAMES as LISTS
 from ..top import ranks_of, top_n
-from ..validation.errors import DataWarning, describe
-from ..validation.options import read_int
+from ..validation.arrays import cell_numbers
+from ..validation.errors import DataWarning
+from ..validation.scores import read_choices, read_cuts
 from .fitted import Fitted
 from .ratings import Ratings
 
@@ -47,10 +48,26 @@ class HeldOut:
         return users, indptr, self.items[order]
 
 
-def held_out(test: Ratings, train: Ratings, policy: str) -> HeldOut:
-    """Test ratings in the places of the training ratings' users and items."""
-    users = train.users.places(test.users.labels, policy, train.items)
-    items = train.items.places(test.items.labels, policy, train.users)
+def held_out(
+    test: Ratings, train: Ratings, policy: str, *, named: tuple[bool, bool] = (True, True)
+) -> HeldOut:
+    """Test ratings in the places of the training ratings' users and items.
+
+    Rows or columns of a sparse matrix that have no ids of their own (`named` False) are those of
+    the fit, as they stand.
+    """
+    shape, wanted = test.values.shape, train.values.shape
+    for own, size, fitted, what in zip(named, shape, wanted, ("rows", "columns"), strict=True):
+        if not own and size != fitted:
+            hint = ". Is it transposed? Try test.T" if shape == wanted[::-1] else ""
+            raise ValueError(
+                f"`test` must have {fitted} {what}, as the fit has; got shape {shape}{hint}"
+            )
+    users, items = np.arange(shape[0]), np.arange(shape[1])
+    if named[0]:
+        users = train.users.places(test.users, policy, train.items)
+    if named[1]:
+        items = train.items.places(test.items, policy, train.users)
     rows = np.repeat(users, np.diff(test.indptr))
     return HeldOut(rows, items[test.indices], test.values.data, test.weights)
 
@@ -58,13 +75,7 @@ def held_out(test: Ratings, train: Ratings, policy: str) -> HeldOut:
 def read_metrics(metrics: Any, at: Any, feedback: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Names and cut-offs."""
     names = DEFAULT[feedback] if metrics is None else metrics
-    names = (names,) if isinstance(names, str) else tuple(names)
-    known = (*CELLS, *LISTS, "auc")
-    for name in names:
-        if name not in known:
-            raise ValueError(f"`metrics` must be among {known}; got {describe(name)}")
-    cuts = at if isinstance(at, Iterable) else (at,)
-    return names, tuple(read_int(k, "at", 1) for k in cuts)
+    return read_choices(names, "metrics", (*CELLS, *LISTS, "auc")), read_cuts(at, "at")
 
 
 def evaluate(
@@ -162,4 +173,4 @@ def list_scores(
 
 def _cells(indptr: np.ndarray, items: np.ndarray, n_items: int) -> np.ndarray:
     """One number a cell of a CSR structure."""
-    return np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)) * n_items + items
+    return cell_numbers(np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)), items, n_items)

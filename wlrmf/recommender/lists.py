@@ -71,7 +71,7 @@ class RankedLists:
             ids, _ = self[k]
             shown = ", ".join(repr(each) for each in ids[:5].tolist())
             dots = ", …" if len(ids) > 5 else ""
-            lines.append(f"{first} {self.asked[k].item()!r}: {shown}{dots}")
+            lines.append(f"{first} {self.asked[k : k + 1].tolist()[0]!r}: {shown}{dots}")
         return "\n".join([*lines, "…"] if len(self) > 3 else lines)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import sparse
 
 from ..io.table import as_float
 from ..io.triplets import DUPLICATES, merged, read_triplets
-from ..validation.arrays import as_matrix
+from ..validation.arrays import as_matrix, cell_numbers, check_sparse
 from ..validation.errors import DataWarning, describe
 from .ids import Ids
 
@@ -122,8 +123,10 @@ def read_ratings(
         data, rows=user, cols=item, values=value, weights=weight, duplicates=duplicates
     )
     weights = None if table.weights is None else table.weights.data
-    users, items = Ids(table.row_ids, "user"), Ids(table.col_ids, "item")
-    return ordered(table.matrix.row, table.matrix.col, table.matrix.data, weights, users, items)
+    written = isinstance(data, str | PathLike) and str(data).lower().endswith(".csv")
+    users, items = Ids(table.row_ids, "user", written), Ids(table.col_ids, "item", written)
+    i, j, values = table.matrix.row, table.matrix.col, table.matrix.data
+    return _counted(ordered(i, j, values, weights, users, items))
 
 
 def ordered(
@@ -144,9 +147,9 @@ def ordered(
 
 def added(old: Ratings, new: Ratings, duplicates: str) -> Ratings:
     """Old ratings and new ones of the same items, by users of both."""
-    here = old.users.find(new.users.labels)
+    here = old.users.find(new.users)
     fresh = here < 0
-    users = old.users.joined(new.users.labels[fresh])
+    users = old.users.joined(replace(new.users, labels=new.users.labels[fresh]))
     here[fresh] = len(old.users) + np.arange(np.count_nonzero(fresh))
     i = np.concatenate([old.rows(), here[new.rows()]])
     j = np.concatenate([old.indices, new.indices])
@@ -154,7 +157,7 @@ def added(old: Ratings, new: Ratings, duplicates: str) -> Ratings:
     weight = None
     if old.weights is not None or new.weights is not None:
         weight = np.concatenate([_weights(old), _weights(new)])
-    cell = i * len(old.items) + j
+    cell = cell_numbers(i, j, len(old.items))
     known = np.intersect1d(cell[: old.values.nnz], cell[old.values.nnz :], assume_unique=True)
     if known.size:
         if duplicates == "error":
@@ -182,7 +185,7 @@ def of_known_items(new: Ratings, items: Ids, users: Ids, policy: str, *, named: 
                 f"{new.values.shape}{hint}"
             )
         return Ratings(new.values, new.weights, new.users, items)
-    place = items.places(new.items.labels, policy, users)
+    place = items.places(new.items, policy, users)
     known = place[new.indices] >= 0
     if not known.all():
         warnings.warn(
@@ -206,6 +209,7 @@ def _from_sparse(
     if value is not None:
         raise TypeError(f"`value` names a column, and a sparse matrix has none; got {value!r}")
     if duplicates != "error":
+        check_sparse(data, "data")
         coo = data.tocoo()
         i, j, entries, _ = merged(coo.row, coo.col, coo.data, None, coo.shape[1], duplicates)
         data = sparse.coo_array((entries, (i, j)), coo.shape)
@@ -227,7 +231,15 @@ def _from_sparse(
         Ids(_labels(given, size, kind), kind)
         for given, size, kind in zip((user, item), csr.shape, ("user", "item"), strict=True)
     )
-    return Ratings(values, weights, users, items)
+    return _counted(Ratings(values, weights, users, items))
+
+
+def _counted(ratings: Ratings) -> Ratings:
+    """Without the ratings of weight 0, which are as good as none; their users and items stay."""
+    weights = ratings.weights
+    if weights is None or (weights != 0).all():
+        return ratings
+    return ratings.where(weights != 0)
 
 
 def _labels(given: Any, size: int, kind: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, replace
+from numbers import Real
 from os import PathLike
 from typing import Any, Self
 
@@ -20,13 +21,14 @@ from .answers import Answers
 from .fitted import Fitted
 from .ids import read_policy
 from .ratings import Ratings, added, has_labels, of_known_items, read_ratings
-from .settings import Explicit, Implicit, read_feedback
+from .settings import Explicit, Implicit, read_feedback, read_ridge
 from .stopping import EarlyStopping, read_metric
 
 SETTINGS = (
     "rank", "feedback", "reg", "reg_scaling", "bias", "alpha", "baseline", "popularity",
     "activity", "duplicates", "unknown", "dtype",
 )  # fmt: skip
+HISTORY = ("trace", "n_iter", "status", "solver", "optimality", "counts", "start_values")
 
 
 @dataclass(eq=False, repr=False)
@@ -149,7 +151,9 @@ class Recommender(Answers):
             Column of weights of the *squared* errors, on top of all others.
         validation : float or data, optional
             Ends the fit early: a share of the ratings to hold out, or ratings in the form of
-            `data`. The factors are those of the iteration with the best score on them.
+            `data`. The items' factors are those of the iteration with the best score on them; the
+            users' rows are then solved for these, as at the end of every fit, and with a share
+            for all of a user's ratings, those held out too.
         metric : str, optional
             Of the validation; default: "rmse" explicit, "ndcg@10" implicit.
         patience : int
@@ -160,7 +164,7 @@ class Recommender(Answers):
         Returns
         -------
         Recommender
-            Itself.
+            Itself. A rating of weight 0 is as good as none.
 
         Raises
         ------
@@ -168,17 +172,21 @@ class Recommender(Answers):
             For data or settings that make no sense; an earlier fit is kept then.
         """
         meaning = self._meaning()
-        data = self._read(data, user, item, value, weight)
-        meaning.look_at(data)
+        given = (user, item, value, weight)
+        ratings = train = self._read(data, *given)
+        meaning.look_at(ratings)
         early = None
         if validation is not None:
-            given = (user, item, value, weight)
-            data, early = self._split(data, given, validation, metric, patience, callback)
-        model = self._fit(data, early or callback, progress)
+            train, early = self._split(ratings, given, validation, metric, patience, callback)
+        model = self._fit(train, early or callback, progress)
         if early is not None and early.overtaken:
-            model = self._fit(data, early.end_with_best, False, start=early.best)
+            model = self._fit(train, early.end_with_best, False, start=early.best)
+        fitted = Fitted(model, train)
+        if train is not ratings:  # what was held out belongs to its users all the same
+            kept = {name: getattr(model, name) for name in HISTORY}
+            fitted = Fitted(replace(self._solve(fitted, ratings), **kept), ratings)
         self.validation_scores = None if early is None else early.scores
-        self._fitted = Fitted(model, data)
+        self._fitted = fitted
         return self
 
     def _fit(
@@ -190,8 +198,8 @@ class Recommender(Answers):
             problem.Y,
             rank=self.rank,
             weights=problem.weights,
-            baseline=problem.baseline,
-            reg=meaning.reg(data) if self.reg is None else self.reg,
+            baseline=meaning.baseline(data),
+            reg=meaning.reg(data) if self.reg is None else read_ridge(self.reg),
             reg_scaling=meaning.reg_scaling if self.reg_scaling is None else self.reg_scaling,
             bias=meaning.bias if self.bias is None else self.bias,
             solver=self.solver,
@@ -216,13 +224,15 @@ class Recommender(Answers):
         """Ratings to train with, and the callback that watches the others."""
         default = "rmse" if self.feedback == "explicit" else "ndcg@10"
         metric = read_metric(default if metric is None else metric)
-        if isinstance(validation, float):
+        if isinstance(validation, Real):
             i, j = data.rows(), data.indices
-            out = splits.cells(i, j, data.values.shape, validation, self.seed or 0)
+            out = splits.cells(i, j, data.values.shape, float(validation), self.seed or 0)
             test, data = data.where(out), data.where(~out)
         else:
             test = self._read(validation, *names)
         held = evaluating.held_out(test, data, self.unknown).known()
+        if not held.values.size:
+            raise ValueError("`validation` has no rating of a known user and a known item")
         patience = read_int(patience, "patience", 1)
         return data, EarlyStopping(metric, data, held, patience, self.n_threads, callback)
 
@@ -251,7 +261,7 @@ class Recommender(Answers):
             raise ValueError("`user` must be the ids of the rows of a sparse `data`")
         new = self._of_known_items(data, user, item, value, weight)
         ratings = added(fitted.ratings, new, self.duplicates)
-        self._fitted = Fitted(self._solve(ratings), ratings)
+        self._fitted = Fitted(self._solve(fitted, ratings), ratings)
         return self
 
     def fold_in(
@@ -276,10 +286,10 @@ class Recommender(Answers):
         Recommender
             Of the users in `data`.
         """
-        self._known()
+        fitted = self._known()
         ratings = self._of_known_items(data, user, item, value, weight)
         other = replace(self)
-        other._fitted = Fitted(self._solve(ratings), ratings)
+        other._fitted = Fitted(self._solve(fitted, ratings), ratings)
         return other
 
     def _of_known_items(self, data: Any, user: Any, item: Any, value: Any, weight: Any) -> Ratings:
@@ -287,8 +297,8 @@ class Recommender(Answers):
         named = has_labels(data, item)
         return of_known_items(new, fitted.items, fitted.users, self.unknown, named=named)
 
-    def _solve(self, ratings: Ratings) -> Factorization:
-        meaning, fitted = self._meaning(), self._known()
+    def _solve(self, fitted: Fitted, ratings: Ratings) -> Factorization:
+        meaning = self._meaning()
         problem = meaning.problem(ratings)
         return fitted.model.fold_in(
             problem.Y,

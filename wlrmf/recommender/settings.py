@@ -23,7 +23,6 @@ class Problem:
 
     Y: sparse.csr_array
     weights: sparse.csr_array | None
-    baseline: Any = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,9 @@ class Explicit:
         """Y and its weights."""
         weights = None if ratings.weights is None else ratings.like(ratings.weights)
         return Problem(ratings.values, weights)
+
+    def baseline(self, ratings: Ratings) -> None:
+        """There is none."""
 
     def users_baseline(self, old: Ratings, weights: Any, new: Ratings) -> None:
         """There is none."""
@@ -72,7 +74,7 @@ class Implicit:
     """
 
     alpha: float
-    baseline: float
+    level: float
     popularity: float
     activity: float
 
@@ -84,7 +86,7 @@ class Implicit:
         return 0.1
 
     def problem(self, ratings: Ratings) -> Problem:
-        """Targets, confidences and the weight of the other cells."""
+        """Targets and confidences."""
         values = ratings.values.data
         if values.size and not values.min() >= 0:
             raise ValueError(
@@ -94,17 +96,16 @@ class Implicit:
         weights = 1 + self.alpha * values.astype(np.float64)
         if ratings.weights is not None:
             weights = weights * ratings.weights
-        return Problem(
-            ratings.like(np.ones(values.size)), ratings.like(weights), self._baseline(ratings)
-        )
+        return Problem(ratings.like(np.ones(values.size)), ratings.like(weights))
 
-    def _baseline(self, ratings: Ratings) -> Any:
-        if self.popularity == self.activity == 0 or self.baseline == 0:
-            return self.baseline
+    def baseline(self, ratings: Ratings) -> Any:
+        """The weight of the other cells."""
+        if self.popularity == self.activity == 0 or self.level == 0:
+            return self.level
         items = np.bincount(ratings.indices, minlength=len(ratings.items))
         users = _power(np.diff(ratings.indptr), self.activity)
         others = _power(items, self.popularity)
-        return self.baseline * users / users.mean(), others / others.mean()
+        return self.level * users / users.mean(), others / others.mean()
 
     def users_baseline(self, old: Ratings, weights: Any, new: Ratings) -> np.ndarray | None:
         """The users' part of the weight for new ratings, by what it is for old ones.
@@ -133,6 +134,13 @@ class Implicit:
 
 def _power(count: np.ndarray, power: float) -> np.ndarray:
     return np.asarray(count.astype(np.float64) ** power)
+
+
+def read_ridge(reg: Any) -> float | tuple[float, float]:
+    """A number, or one for the users and one for the items; new users have no vector's entry."""
+    if isinstance(reg, tuple | list) and len(reg) == 2:
+        return read_real(reg[0], "reg[0]"), read_real(reg[1], "reg[1]")
+    return read_real(reg, "reg")
 
 
 def read_feedback(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from .. import metrics as measures
+from ..model import predicted
 from ..solvers.base import State
 from .evaluating import CELLS, HeldOut, list_scores
 from .ratings import Ratings
@@ -45,12 +45,18 @@ class EarlyStopping:
         if not self.scores or sign * score > max(sign * old for old in self.scores):
             self.best = state
         self.scores.append(score)
-        if self.callback is not None:
-            self.callback(state)
         self.last = state
+        if self.callback is not None:
+            try:
+                self.callback(state)
+            except StopIteration:
+                self._end()
         if self.best is not None and state.iteration - self.best.iteration >= self.patience:
-            self.last = self.best
-            raise StopIteration(self.best)
+            self._end()
+
+    def _end(self) -> None:
+        self.last = self.best
+        raise StopIteration(self.best)
 
     @property
     def overtaken(self) -> bool:
@@ -65,15 +71,12 @@ class EarlyStopping:
         """The metric of a state's factors on the held-out ratings."""
         test = self.test
         if self.metric in CELLS:
-            predicted = np.einsum("ck,ck->c", state.W[test.users], state.X[test.items])
-            error = np.abs(test.values - predicted) ** (2 if self.metric == "rmse" else 1)
-            mean = float(np.average(error, weights=test.weights))
-            return mean**0.5 if self.metric == "rmse" else mean
+            found = predicted(state.W, state.X, test.users, test.items)
+            return float(getattr(measures, self.metric)(test.values, found, test.weights))
         name, _, k = self.metric.partition("@")
-        found = list_scores(
-            state.W, state.X, self.train, test, (name,), (int(k or 1),), self.n_threads
-        )
-        return found[self.metric]
+        at = (int(k or 1),)
+        scores = list_scores(state.W, state.X, self.train, test, (name,), at, self.n_threads)
+        return scores[self.metric]
 
 
 def read_metric(metric: Any) -> str:

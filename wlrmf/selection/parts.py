@@ -47,7 +47,10 @@ class Observations:
         problem, judge = (build(part, n_threads) for part in (training, self._listed(held_out)))
         where = self.rows[held_out], self.cols[held_out]
         weights = self.c[held_out] if self.c.size else np.ones(where[0].size, self.y.dtype)
-        return Fold(problem, read_pins(problem, **pinned), judge, *where, self.y[held_out], weights)
+        y = self.y[held_out]
+        for given in (y, weights):
+            given.flags.writeable = False  # a metric of the caller's gets them
+        return Fold(problem, read_pins(problem, **pinned), judge, *where, y, weights)
 
     def _listed(self, kept: np.ndarray) -> Cells:
         m, n = self.cells.shape

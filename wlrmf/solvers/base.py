@@ -201,9 +201,15 @@ class _Report:
 
     def choice(self, value: Any) -> State | None:
         """The state that a callback wants to end with, if it named one of this run's."""
-        if value is None or (isinstance(value, State) and value.W.shape == self.last.W.shape):
-            return value
-        raise TypeError(f"the callback raised StopIteration of {describe(value)}, not of a State")
+        if value is None:
+            return None
+        if not isinstance(value, State):
+            raise TypeError(
+                f"the callback raised StopIteration of {describe(value)}, not of a State"
+            )
+        if _form(value) != _form(self.last):
+            raise ValueError("the callback raised StopIteration of a State of another fit")
+        return value
 
     def test(self, previous: State, state: State) -> Status | None:
         stop, change, size = self.stop, previous.value - state.value, abs(previous.value)
@@ -230,12 +236,18 @@ class _Report:
         return Status.PRECISION if small else Status.STUCK
 
 
+def _form(state: State) -> tuple[Any, ...]:
+    """What states of one fit have in common."""
+    return state.W.shape, state.X.shape, state.W.dtype, state.X.dtype, state.layout
+
+
 class End(NamedTuple):
     """How a run ended."""
 
     best: State  # the point of the least value, or of the callback's choice
     last: State  # where to go on from
     status: Status
+    chosen: bool = False  # by the callback
 
 
 def minimise(
@@ -280,7 +292,7 @@ def minimise(
     except _Finished as finished:
         status = finished.status
         if finished.choice is not None:
-            return End(finished.choice, report.last, status)
+            return End(finished.choice, report.last, status, chosen=True)
     except np.linalg.LinAlgError:
         status = Status.NOT_FINITE
     return End(report.best, report.last, status)

@@ -170,10 +170,7 @@ def _as_csr(value: Any, name: str) -> Csr:
     if value.ndim != 2:
         raise ValueError(f"`{name}` must be 2-d; got {value.ndim}-d, shape {value.shape}")
     _real(np.empty(0, value.dtype), name)
-    if value.format in ("csr", "csc", "bsr"):
-        _check_compressed(value, name)
-    if value.format == "coo":
-        _check_coordinates(value, name)
+    check_sparse(value, name)
     csr = value.tocsr()
     # tocsr sums the duplicates of these formats, and keeps those of the others
     summed = value.nnz > csr.nnz and value.format in ("coo", "bsr")
@@ -211,6 +208,19 @@ def _refuse_duplicates(coo: Any, name: str) -> None:
         f"{at((int(row[twice[0]]), int(col[twice[0]])))}; "
         "sum or drop them first (for instance with .sum_duplicates())"
     )
+
+
+def check_sparse(value: Any, name: str) -> None:
+    """Refuse a scipy sparse matrix whose index arrays lie, before scipy itself follows them."""
+    if value.format in ("csr", "csc", "bsr"):
+        _check_compressed(value, name)
+    if value.format == "coo":
+        _check_coordinates(value, name)
+
+
+def cell_numbers(rows: np.ndarray, cols: np.ndarray, n: int) -> np.ndarray:
+    """One number a cell of a matrix of n columns, row by row: int64, as int32 would wrap."""
+    return rows.astype(np.int64) * n + cols
 
 
 def _check_coordinates(coo: Any, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Csr, as_matrix, check_names, read_names
+from .arrays import Csr, as_matrix, cell_numbers, check_names, read_names
 from .errors import at, describe, first_where
 from .options import read_real, read_vector
 
@@ -286,8 +286,8 @@ def _at(matrix: Any, name: str, Y: Any, rows: np.ndarray) -> np.ndarray | None:
         return matrix[rows, Y.indices]
     if np.array_equal(matrix.indptr, Y.indptr) and np.array_equal(matrix.indices, Y.indices):
         return matrix.data
-    key = rows * Y.shape[1] + Y.indices
-    own = matrix.rows * Y.shape[1] + matrix.indices
+    key = cell_numbers(rows, Y.indices, Y.shape[1])
+    own = cell_numbers(matrix.rows, matrix.indices, Y.shape[1])
     place = np.searchsorted(own, key)
     found = np.zeros(key.size, bool)
     inside = place < own.size

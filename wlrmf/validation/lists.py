@@ -23,7 +23,7 @@ class Rows(NamedTuple):
     @property
     def longest(self) -> int:
         """Entries of the longest row."""
-        return int(np.diff(self.indptr).max())
+        return int(np.diff(self.indptr).max(initial=0))
 
 
 def read_rows(value: Any, name: str, n_items: int | None, *, graded: bool = False) -> Rows:
@@ -71,11 +71,8 @@ def read_items(value: Any, name: str, n_items: int) -> np.ndarray:
 def read_indptr(value: Any, name: str) -> np.ndarray:
     """Where each user's row begins and the last one ends: rises from 0."""
     indptr = read_integers(value, name).astype(np.int64)
-    if indptr.size < 2:
-        raise ValueError(
-            f"`{name}` must have one number more than there are users, and so at least 2; "
-            f"got {indptr.size}"
-        )
+    if indptr.size == 0:
+        raise ValueError(f"`{name}` must have one number more than there are rows; got none")
     if indptr[0] != 0:
         raise ValueError(f"`{name}` must begin with 0; got {indptr[0]}")
     falls = np.diff(indptr) < 0
@@ -98,11 +95,9 @@ def check_rising(rows: Rows, name: str) -> None:
         e = int(np.argmax(bad)) + 1
         u = user_of(rows.indptr, e)
         if items[e] == items[e - 1]:
-            raise ValueError(
-                f"`{name}` must not repeat an item: user {u} has item {items[e]} twice"
-            )
+            raise ValueError(f"`{name}` must not repeat an item: row {u} has item {items[e]} twice")
         raise ValueError(
-            f"the items of `{name}` must rise within each row: user {u} has {items[e]} after "
+            f"the items of `{name}` must rise within each row: row {u} has {items[e]} after "
             f"{items[e - 1]}; sort them first (for instance with .sort_indices())"
         )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class Scaling:
     """Centre, scale, mean weight and range of each column, in float64, from its observed cells.
 
     A column that is constant, or has no observed cell, has scale 1. The range is that of the cells
@@ -22,14 +23,18 @@ class Columns:
     high: np.ndarray
 
     @classmethod
-    def of(cls, Y: np.ndarray, weights: np.ndarray | None, *, scale: bool) -> Columns:
+    def of(cls, Y: np.ndarray, weights: np.ndarray | None, *, scale: bool) -> Scaling:
         """Of a table whose missing cells are NaN: weighted means and standard deviations.
 
         A column whose observed cells all have weight 0 counts them alike. Without `scale`, all
         columns get the root mean square of their scales and the mean of their weights.
         """
         seen = ~np.isnan(Y)
-        w = seen.astype(np.float64) if weights is None else np.where(seen, weights, 0.0)
+        w = (
+            seen.astype(np.float64)
+            if weights is None
+            else np.where(seen, weights.astype(np.float64), 0.0)
+        )
         counts = seen.sum(axis=0)
         mean = w.sum() / counts.sum()
         weight = w.sum(axis=0) / np.maximum(counts, 1) if scale else np.full(Y.shape[1], mean)
@@ -47,17 +52,17 @@ class Columns:
             center,
             np.where(variance > rounding**2, np.sqrt(variance), 1.0),
             np.where(weight > 0, weight, 1.0),
-            np.where(some, np.where(counted, Y, np.inf).min(axis=0), 0.0),
-            np.where(some, np.where(counted, Y, -np.inf).max(axis=0), 0.0),
+            np.where(some, np.where(counted, Y, np.inf).min(axis=0), 0.0).astype(np.float64),
+            np.where(some, np.where(counted, Y, -np.inf).max(axis=0), 0.0).astype(np.float64),
         )
 
     def scaled(self, Y: np.ndarray) -> np.ndarray:
         """(Y − center) / scale, in Y's dtype."""
         return np.asarray((Y - self.center) / self.scale, dtype=Y.dtype)
 
-    def scaled_weights(self, weights: np.ndarray | None) -> np.ndarray | None:
-        """Weights against the mean weight of their column."""
-        return None if weights is None else np.asarray(weights / self.weight, weights.dtype)
+    def scaled_weights(self, weights: np.ndarray | None, dtype: np.dtype[Any]) -> np.ndarray | None:
+        """Weights against the mean weight of their column, in `dtype`."""
+        return None if weights is None else np.asarray(weights / self.weight, dtype)
 
     def restored(self, Z: np.ndarray, *, clip: bool) -> np.ndarray:
         """Undo `scaled`, in float64 and, if wanted, no further than the column went."""
