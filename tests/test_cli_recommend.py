@@ -166,6 +166,7 @@ def test_a_selections_file(capsys):
         (("recommend", "m.npz", "--user", "item 3"), "are users and items exchanged?"),
         (("recommend", "m.npz", "--user", "user 1", "-n", "-1"), "must be an int of at least 0"),
         (("recommend", "m.npz", "--out", "lists.npy"), "unknown kind of file"),
+        (("fit", "r.npy", "--rank", "2", "--duplicates", "sum"), "--duplicates is for a table"),
         (("evaluate", "m.npz", "r.csv", *RATED, "--at", "ten"), "--at 'ten'"),
         (
             ("evaluate", "m.npz", "r.csv", *RATED, "--metrics", "accuracy"),
@@ -190,3 +191,14 @@ def test_a_selections_file(capsys):
 )
 def test_mistakes(capsys, model, ratings, argv, said):
     assert said in refused(capsys, *argv)
+
+
+def test_unknown_users_and_repeated_pairs(capsys, model, ratings, columns):
+    out = ok(capsys, "recommend", "m.npz", "--user", "nobody", "--unknown", "mean", "-n", "3")
+    assert out.count("nobody") == 3
+    twice = {name: np.concatenate([column, column[:2]]) for name, column in columns.items()}
+    write_columns("twice.csv", twice)
+    argv = ("fit", "twice.csv", *RATED, "--rank", "2", "--reg", "1", "--out", "t.npz")
+    assert "--duplicates" in refused(capsys, *argv)
+    for extra in ((), ("--feedback", "explicit")):
+        ok(capsys, *argv, *extra, "--duplicates", "last", "--force")

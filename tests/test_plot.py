@@ -273,3 +273,9 @@ def test_calibration_of_a_single_cell_and_of_none(ax):
     assert ax.get_lines()[1].get_xydata().tolist() == [[2.0, 1.0]]
     with pytest.raises(ValueError, match="of one length, at least 1; got 0, 0 and 0"):
         plot.calibration([], [], ax=ax)
+
+
+def test_cells_that_are_missing_are_no_picture():
+    for draw in (plot.predicted_against_true, plot.calibration):
+        with pytest.raises(ValueError, match="must be finite: leave missing cells out"):
+            draw([1.0, np.nan], [2.0, 3.0])

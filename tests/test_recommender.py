@@ -451,7 +451,7 @@ def test_explanation_is_what_the_row_solve_makes_of_each_rating(popularity, scal
     assert explanation.score == pytest.approx(model.predict("u005", "i012"))
     size = np.abs(explanation.contributions)
     assert (np.diff(size) <= 0).all()
-    assert "and, of" in repr(explanation)
+    assert repr(explanation).startswith(f"<score {explanation.score:.4g} = base ")
     assert list(explanation.to_dict()) == ["item", "contribution"]
 
 
@@ -784,7 +784,7 @@ def test_wide_sparse_matrices_with_duplicates():
     """Cell numbers beyond int32 must not wrap."""
     cells = ([1.0, 2.0, 3.0, 4.0], ([0, 65536, 5, 5], [7, 7, 1, 1]))
     data = sp.coo_array(cells, shape=(70000, 65536))
-    given = {"duplicates": "sum", "needs_value": True}
+    given = {"duplicates": "sum"}
     ratings = read_ratings(data, None, None, None, None, **given).values
     assert ratings.nnz == 3
     assert [float(ratings[i, j]) for i, j in ((0, 7), (65536, 7), (5, 1))] == [1, 2, 7]
@@ -894,3 +894,95 @@ def test_lists_of_nobody():  # R53
 def test_a_ridge_of_vectors_is_refused():
     with pytest.raises(TypeError, match=r"`reg\[0\]` must be a finite number"):
         explicit(reg=(np.ones(M), np.ones(N))).fit(triplets())
+
+
+# what a newcomer does
+
+
+def test_an_implicit_value_of_0_is_no_liking():
+    users, items, counts = triplets(counts=True)
+    counts[::5] = 0
+    model = implicit(alpha=2, reg_scaling="count").fit((users, items, counts))
+    R = matrix((users, items, counts + 1))
+    target, weights = R.copy(), R.copy()
+    target.data = (R.data > 1).astype(float)
+    weights.data = 1 + 2 * (R.data - 1)
+    given = {"rank": 3, "reg": 0.3, "reg_scaling": "count", "baseline": 1.0, "stop": FEW}
+    wanted = wlrmf.fit(target, weights=weights, **given)
+    np.testing.assert_allclose(model.model.reconstruct(), wanted.reconstruct(), atol=1e-9)
+
+
+def test_settings_that_would_have_no_effect():
+    for given in ({"alpha": 3}, {"baseline": 0.5}, {"popularity": 1}, {"activity": 1}):
+        with pytest.raises(ValueError, match=r"` is for feedback=.implicit.; got"):
+            explicit(**given)
+    model = explicit().fit(triplets())
+    model.rank = 7
+    assert "rank 3" in repr(model)
+
+
+def test_lists_judged_by_what_the_fit_has():
+    data = triplets(counts=True)
+    model = implicit().fit(data)
+    with pytest.raises(ValueError, match="all ratings of `test` are in the fit"):
+        model.evaluate(data[:2], metrics="ndcg")
+    assert model.evaluate(data[:2], metrics="ndcg", filter_seen=False)["n_users"] == M
+    mixed = triplets(seed=1)[:2]
+    pairs = set(zip(*data[:2], strict=True))
+    new = np.array([pair not in pairs for pair in zip(*mixed, strict=True)])
+    given = {"metrics": ("recall", "auc"), "at": (3, 5)}
+    with pytest.warns(DataWarning, match=f"{(~new).sum()} of {new.size} ratings are in the fit"):
+        scores = model.evaluate(mixed, **given)
+    assert scores == model.evaluate(tuple(column[new] for column in mixed), **given)
+
+
+def test_a_metric_with_its_cut_off():
+    model = implicit().fit(triplets(counts=True))
+    test = triplets(seed=1)[:2]
+    given = {"filter_seen": False}
+    assert model.evaluate(test, metrics="ndcg@4", **given) == model.evaluate(
+        test, metrics="ndcg", at=4, **given
+    )
+    with pytest.raises((TypeError, ValueError), match="`at` must be an int"):
+        model.evaluate(test, metrics="ndcg@ten", **given)
+
+
+def test_early_stopping_says_so():
+    model = explicit(reg=1e-3, stop=Stop(max_iter=60, gtol=0, ftol=0))
+    model.fit(triplets(), validation=triplets(seed=4), patience=2)
+    assert model.model.status is wlrmf.Status.VALIDATION
+    assert model.model.success
+    with pytest.raises(ValueError, match="`validation` must be above 0 and below 1"):
+        explicit().fit(triplets(), validation=1.0)
+
+
+@pytest.mark.parametrize("ending", ["npz", "mtx"])
+def test_files_of_sparse_matrices(tmp_path, ending):
+    from scipy import io as scipy_io
+
+    data = matrix(triplets())
+    path = tmp_path / f"ratings.{ending}"
+    sp.save_npz(path, data) if ending == "npz" else scipy_io.mmwrite(path, data.tocoo())
+    same_answers(explicit().fit(path), explicit().fit(data))
+    named = explicit().fit(path, user=names("u", M), item=names("i", N))
+    assert named.user_ids[2] == "u002"
+
+
+def test_answers_that_are_asked_for_in_a_wrong_way():
+    model = explicit().fit(triplets())
+    lists = model.recommend(["u001", "u002"], 3)
+    with pytest.raises(TypeError, match="lists go by number, in the order of `asked`; got 'u001'"):
+        lists["u001"]
+    assert set(model.recommend("u001", N, exclude={"i001", "i002"}).found) == set(
+        model.recommend("u001", N, exclude=["i002", "i001"]).found
+    )
+    with pytest.raises(ValueError, match="are users and items exchanged"):
+        model.similar_items("u003")
+    with pytest.raises(ValueError, match=r"such as 'u000'$"):
+        model.explain("nobody", "i001")
+    with pytest.raises(ValueError, match="`value` must name the column of ratings; rmse compares"):
+        model.evaluate(triplets()[:2])
+    with pytest.raises(ValueError, match="must be columns of their own"):
+        explicit().fit({"user": [1], "item": [2]}, value="item")
+    with pytest.raises(DataFileError, match="column 'value': data row 2 is inf"):
+        explicit().fit((["a", "b"], ["x", "y"], [1.0, np.inf]))

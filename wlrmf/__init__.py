@@ -6,6 +6,9 @@ finds W (rank × m) and X (rank × n) with Y ≈ WᵀX, minimising ‖A∘(Y −
 cell of Y has its own weight and some are missing.
 """
 
+from importlib import import_module
+from typing import Any
+
 from . import gradients, metrics, solvers, splits
 from .archive import ModelFormatError
 from .fit import fit
@@ -43,3 +46,16 @@ __all__ = [
     "solvers",
     "splits",
 ]
+
+# Faces that need more than the core, or take a moment: imported when they are asked for.
+LATER = ("diagnostics", "estimator", "io", "plot", "recommender", "top")
+
+
+def __getattr__(name: str) -> Any:
+    if name in LATER:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *LATER])

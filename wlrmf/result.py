@@ -22,6 +22,7 @@ class Status(Enum):
     MAX_ITER = "stopped at max_iter before converging; give stop=Stop(max_iter=...) more"
     MAX_SECONDS = "stopped at max_seconds before converging; give stop=Stop(max_seconds=...) more"
     CALLBACK = "stopped by the callback"
+    VALIDATION = "stopped early: the score on held-out data had got no better for some iterations"
     NOT_FINITE = (
         "met a value that is not finite; the best point before it is returned; "
         "try a larger reg, float64, or data scaled to about 1"
@@ -31,7 +32,8 @@ class Status(Enum):
     @property
     def success(self) -> bool:
         """Whether a stopping test on the solution itself was met."""
-        return self in (Status.EXACT, Status.GRADIENT, Status.VALUE, Status.PRECISION)
+        tests = (Status.EXACT, Status.GRADIENT, Status.VALUE, Status.PRECISION, Status.VALIDATION)
+        return self in tests
 
 
 @dataclass

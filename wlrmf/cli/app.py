@@ -198,6 +198,11 @@ Examples:
 @click.option("-n", type=int, default=10, show_default=True, metavar="N", help="Length of a list.")
 @click.option("--keep-seen", is_flag=True, help="Items that the user has a rating of, too.")
 @click.option(
+    "--unknown",
+    type=click.Choice(["error", "mean", "nan"]),
+    help="Users that MODEL does not know: an error, the average user's list, or none.",
+)
+@click.option(
     "--out", type=FILE, metavar="FILE", help="csv or parquet. Without --user: lists for all users."
 )
 @click.option("--force", is_flag=True, help="Replace a file that is there.")

@@ -23,10 +23,10 @@ from ..validation.cells import read_cells
 from . import text
 from .files import check_out, size_of
 
-DATA = ("mask", "weights", "rows", "cols", "values", "key", "header")
+DATA = ("mask", "weights", "rows", "cols", "values", "duplicates", "key", "header")
 STOP = ("max_iter", "max_seconds", "gtol", "ftol")
 PLACE = ("out", "plot", "model", "force", "quiet")
-RECOMMENDER = ("alpha", "popularity", "duplicates")
+RECOMMENDER = ("alpha", "popularity")
 # A budget that the user set is no failure.
 BUDGETS = {
     Status.MAX_ITER: "max_iter",
@@ -127,11 +127,14 @@ def read_data(
     rows: str | None,
     cols: str | None,
     values: str | None,
+    duplicates: str | None,
     key: str | None,
     header: bool | None,
 ) -> Data:
     """Read FILE as triplets if its columns are named, otherwise as a matrix with companions."""
     if rows is None and cols is None and values is None:
+        if duplicates is not None:
+            raise click.UsageError("--duplicates is for a table: it needs --rows and --cols")
         return _read_matrices(file, mask, weights, key, header)
     if rows is None or cols is None:
         missing = "--rows" if rows is None else "--cols"
@@ -139,7 +142,14 @@ def read_data(
     for name, value in (("--mask", mask), ("--key", key), ("--header", header)):
         if value is not None:
             raise click.UsageError(f"{name} is for matrices, and --rows makes FILE a table")
-    table = read_triplets(file, rows=rows, cols=cols, values=values, weights=weights)
+    table = read_triplets(
+        file,
+        rows=rows,
+        cols=cols,
+        values=values,
+        weights=weights,
+        duplicates=duplicates or "error",
+    )
     row_names, col_names = (ids.astype(np.str_) for ids in (table.row_ids, table.col_ids))
     return Data(table.matrix, None, table.weights, row_names, col_names)
 

@@ -67,6 +67,11 @@ def data_options(command: Any) -> Any:
         click.option(
             "--values", metavar="COLUMN", help="Where its value is; with --baseline default 1."
         ),
+        click.option(
+            "--duplicates",
+            type=click.Choice(["error", "sum", "mean", "last"]),
+            help="What several lines of one cell make. Default: an error.",
+        ),
         click.option("--key", metavar="NAME", help="Which array of an npz FILE."),
         click.option(
             "--header/--no-header",
@@ -128,11 +133,6 @@ def recommender_options(command: Any) -> Any:
             type=float,
             metavar="X",
             help="implicit: baseline times item counts to this power.",
-        ),
-        click.option(
-            "--duplicates",
-            type=click.Choice(["error", "sum", "mean", "last"]),
-            help="Recommender: what several ratings of one item by one user make.",
         ),
     )
 

@@ -33,7 +33,7 @@ def fit_file(file: Path, options: dict[str, Any]) -> int:
     out = options["out"] or default_out(file)
     check_out(out, file, force=options["force"])
     stop, settings = given(options)
-    model = Recommender(stop=stop, **settings)
+    model = Recommender(stop=stop, duplicates=options["duplicates"] or "error", **settings)
     columns = {name: options[option] for name, option in COLUMNS.items()}
     begin = time.perf_counter()
     model.fit(file, **columns, progress=not options["quiet"])
@@ -77,6 +77,7 @@ def recommend(
     like: tuple[str, ...],
     n: int,
     keep_seen: bool,
+    unknown: str | None,
     out: Path | None,
     force: bool,
 ) -> None:
@@ -93,7 +94,7 @@ def recommend(
         lists = model.similar_items(_ids(like, model.item_ids, "item"), n)
     else:
         users = _ids(user, model.user_ids, "user") if user else None
-        lists = model.recommend(users, n, filter_seen=not keep_seen)
+        lists = model.recommend(users, n, filter_seen=not keep_seen, unknown=unknown)
     if out is None:
         _print(lists)
         return

@@ -65,6 +65,9 @@ def read_columns(source: Any, ids: Sequence[str], measures: Sequence[str]) -> Co
         coded, measured = read(source, ids, measures)
         for column, array in zip(measures, measured, strict=True):
             _refuse_missing(column, np.isnan(array))
+            if np.isinf(array).any():
+                row = int(np.argmax(np.isinf(array))) + 1
+                raise DataFileError(f"column {column!r}: data row {row} is {array[row - 1]}")
         return Columns([_in_order(*each) for each in coded], measured)
 
 
@@ -101,8 +104,9 @@ def _from_frame(frame: Any, ids: list[str], measures: list[str]) -> Columns:
             for name in names:
                 _place(name, table.column_names)
         else:
+            hint = "; call its .collect() first" if hasattr(frame, "collect") else ""
             raise DataFileError(
-                f"is a {type(frame).__name__}; wanted a path, a data frame (pandas, polars, "
+                f"is a {type(frame).__name__}{hint}; wanted a path, a data frame (pandas, polars, "
                 "pyarrow, …) or a mapping of names to vectors"
             )
         return _from_table(table, ids, measures)
@@ -187,7 +191,8 @@ def _place(name: str, header: list[str]) -> int:
     if header.count(name) == 1:
         return header.index(name)
     found = "twice a column" if name in header else "no column"
-    raise DataFileError(f"has {found} {name!r}; its columns: {listing(header)}")
+    hint = " (are they separated by ';'?)" if len(header) == 1 and ";" in header[0] else ""
+    raise DataFileError(f"has {found} {name!r}; its columns: {listing(header)}{hint}")
 
 
 def _coded(column: Any, name: str) -> Coded:

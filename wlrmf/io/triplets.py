@@ -154,5 +154,7 @@ def _refuse_repeated(
     first = int(again.min())
     pair = f"({rows[i[first]]}, {cols[j[first]]})"
     raise DataFileError(
-        f"{count} rows repeat an earlier pair of {what}; the first is data row {first + 1}: {pair}"
+        f"{count} rows repeat an earlier pair of {what}; "
+        f"the first is data row {first + 1}: {pair}; "
+        '`duplicates` "last", "mean" or "sum" says what becomes of them'
     )

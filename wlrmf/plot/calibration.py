@@ -39,7 +39,7 @@ def calibration(
     ImportError
         Without matplotlib and without `ax`.
     ValueError
-        If the arrays differ in length or are empty.
+        If the arrays differ in length, are empty or not finite.
     """
     true, predicted = (np.ravel(values).astype(np.float64) for values in (true, predicted))
     weight = np.ones(len(true)) if weights is None else np.ravel(weights).astype(np.float64)
@@ -48,6 +48,8 @@ def calibration(
             f"`true`, `predicted` and `weights` must be of one length, at least 1; "
             f"got {len(true)}, {len(predicted)} and {len(weight)}"
         )
+    if not (np.isfinite(true).all() and np.isfinite(predicted).all()):
+        raise ValueError("`true` and `predicted` must be finite: leave missing cells out")
     bins = read_int(bins, "bins", 1)
     count, x, y, se = _means(true, predicted, weight, bins)
     ax = new_axes() if ax is None else ax

@@ -105,7 +105,7 @@ def predicted_against_true(
     ImportError
         Without matplotlib and without `ax`.
     ValueError
-        If the arrays differ in length or are empty.
+        If the arrays differ in length, are empty or not finite.
     """
     true, predicted = np.ravel(true), np.ravel(predicted)
     weight = np.ones(len(true)) if weights is None else np.ravel(weights)
@@ -114,6 +114,8 @@ def predicted_against_true(
             f"`true`, `predicted` and `weights` must be of one length, at least 1; "
             f"got {len(true)}, {len(predicted)} and {len(weight)}"
         )
+    if not (np.isfinite(true).all() and np.isfinite(predicted).all()):
+        raise ValueError("`true` and `predicted` must be finite: leave missing cells out")
     ax = new_axes() if ax is None else ax
     low, high = _middle(np.concatenate([true, predicted]))
     inside = (np.minimum(true, predicted) >= low) & (np.maximum(true, predicted) <= high)

@@ -10,7 +10,6 @@ import numpy as np
 from .axes import COLOURS, MARKERS, finish, new_axes
 
 HEADROOM = 2.5  # of the spread of complete errors: what is far above them leaves the panel
-LEGEND = 0.45  # of the height, above the lines
 
 
 def selection(
@@ -63,6 +62,7 @@ def selection(
         ax.plot(reg[part], error[part], markerfacecolor="white", zorder=3, **bars)
     _scale(ax, reg)
     _heights(ax, error[complete], se[complete], error[drawn])
+    _point_up(ax, rank, reg, error)
     _mark(ax, rank, reg, error, chosen, limit)
     ax.set_xlabel("ridge")
     ax.set_ylabel("held-out error" + (f" ({metric.upper()})" if metric else ""))
@@ -70,8 +70,8 @@ def selection(
         ax.plot([], [], "o", color="0.4", markerfacecolor="white", label="not run on all folds")
     finish(ax, legend=False)
     handles = sorted(zip(*ax.get_legend_handles_labels(), strict=True), key=_is_note)
-    legend = ax.legend(*zip(*handles, strict=True), loc="upper center", ncols=2, fontsize=9)
-    legend.get_frame().set(facecolor="white", edgecolor="none", alpha=1)  # lines may pass behind
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+    ax.legend(*zip(*handles, strict=True), ncols=3, fontsize=9, frameon=False, **place)
     return ax
 
 
@@ -95,7 +95,18 @@ def _heights(ax: Any, complete: np.ndarray, se: np.ndarray, drawn: np.ndarray) -
     low, high = float((complete - se).min()), float((complete + se).max())
     room = (high - low) or abs(high) or 1.0
     top = min(max(float(drawn.max()), high), high + HEADROOM * room)
-    ax.set_ylim(low - 0.06 * (top - low), top + LEGEND * (top - low))
+    ax.set_ylim(low - 0.06 * (top - low), top + 0.06 * (top - low))
+
+
+def _point_up(ax: Any, rank: np.ndarray, reg: np.ndarray, error: np.ndarray) -> None:
+    """Arrows at the upper edge, for errors that are above it."""
+    top = ax.get_ylim()[1]
+    for place, colour in zip(np.unique(rank), cycle(COLOURS), strict=False):
+        above = (rank == place) & (error > top)
+        if above.any():
+            edge = {"transform": ax.get_xaxis_transform(), "clip_on": False, "linestyle": "none"}
+            height = np.full(above.sum(), 0.985)
+            ax.plot(reg[above], height, marker="$\\uparrow$", color=colour, **edge)
 
 
 def _mark(

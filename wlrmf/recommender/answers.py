@@ -134,11 +134,11 @@ class Answers:
 
         Biases play no part. An item without ratings is similar to none: its cosines are 0.
         """
-        return retrieval.similar(self._known(), "item", items, n, self.unknown, self.n_threads)
+        return retrieval.similar(self._known(), "item", items, n, self.n_threads)
 
     def similar_users(self, users: Any, n: int = 10) -> RankedLists:
         """The users whose factors have the least angle with each given user's."""
-        return retrieval.similar(self._known(), "user", users, n, self.unknown, self.n_threads)
+        return retrieval.similar(self._known(), "user", users, n, self.n_threads)
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Which of the user's own ratings carry the prediction for an item, and how much.
@@ -146,7 +146,8 @@ class Answers:
         A user's row is linear in the user's ratings, so the prediction is a sum over them.
         """
         fitted = self._known()
-        i, j = fitted.users.places(user, "error"), fitted.items.places(item, "error")
+        i = fitted.users.places(user, other=fitted.items)
+        j = fitted.items.places(item, other=fitted.users)
         if i.ndim or j.ndim:
             raise ValueError("`user` and `item` must be one id each")
         problem = self._meaning().problem(fitted.ratings.of_user(int(i)))
@@ -206,7 +207,10 @@ class Answers:
         """
         fitted, policy = self._known(), self._policy(unknown)
         names, cuts = evaluating.read_metrics(metrics, at, self.feedback)
-        needs = bool(set(names) & set(evaluating.CELLS)) or relevant_from is not None
+        cells = [name for name in names if name in evaluating.CELLS]
+        needs = f"{cells[0]} compares with it" if cells else ""
+        if relevant_from is not None:
+            needs = needs or "`relevant_from` is one of them"
         ratings = read_ratings(
             test, user, item, value, weight, duplicates=self.duplicates, needs_value=needs
         )

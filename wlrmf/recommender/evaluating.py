@@ -75,6 +75,9 @@ def held_out(
 def read_metrics(metrics: Any, at: Any, feedback: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Names and cut-offs."""
     names = DEFAULT[feedback] if metrics is None else metrics
+    if isinstance(names, str) and "@" in names:  # as `fit` and the answer spell it
+        names, _, k = names.partition("@")
+        at = int(k) if k.isdigit() else k
     return read_choices(names, "metrics", (*CELLS, *LISTS, "auc")), read_cuts(at, "at")
 
 
@@ -105,6 +108,8 @@ def evaluate(
             )
         if relevant_from is not None:
             known = known.where(known.values >= relevant_from)
+        if filter_seen:
+            known = _unseen(known, fitted.ratings)
         model = fitted.model
         scores = list_scores(
             model.left, model.right, fitted.ratings if filter_seen else None, known, lists, at,
@@ -114,6 +119,29 @@ def evaluate(
     return {name: out[name] for name in _ordered(names, at)} | {
         key: out[key] for key in ("n_pairs", "n_users") if key in out
     }
+
+
+def _unseen(test: HeldOut, train: Ratings) -> HeldOut:
+    """Without what the fit has already: no list can have it."""
+    n_items = len(train.items)
+    seen = np.isin(
+        cell_numbers(test.users, test.items, n_items),
+        _cells(train.indptr, train.indices, n_items),
+    )
+    if not seen.any():
+        return test
+    if seen.all():
+        raise ValueError(
+            "all ratings of `test` are in the fit, whose items lists leave out; "
+            "filter_seen=False keeps them"
+        )
+    warnings.warn(
+        f"{int(seen.sum())} of {len(seen)} ratings are in the fit, whose items lists leave out: "
+        "the lists are judged without them; filter_seen=False keeps them",
+        DataWarning,
+        stacklevel=4,
+    )
+    return test.where(~seen)
 
 
 def _ordered(names: tuple[str, ...], at: tuple[int, ...]) -> list[str]:

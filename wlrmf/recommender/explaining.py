@@ -38,11 +38,11 @@ class Explanation:
 
     def __repr__(self) -> str:
         parts = zip(self.items[:5].tolist(), self.contributions[:5].tolist(), strict=True)
-        shown = ", ".join(f"{item!r} {value:+.3g}" for item, value in parts)
-        dots = ", …" if len(self.items) > 5 else ""
-        return (
-            f"<{self.score:.4g} = {self.base:.4g} and, of {len(self.items)} items, {shown}{dots}>"
-        )
+        shown = "".join(f" {'+-'[value < 0]} {abs(value):.3g} ({item!r})" for item, value in parts)
+        dots = f" + … ({len(self.items)} items)" if len(self.items) > 5 else ""
+        size = abs(self.score) + float(np.abs(self.contributions).sum())
+        base = self.base if abs(self.base) > 1e-5 * size else 0.0  # what is left of rounding
+        return f"<score {self.score:.4g} = base {base:.4g}{shown}{dots}>"
 
 
 def explain(fitted: Fitted, problem: Problem, user: int, item: int) -> Explanation:

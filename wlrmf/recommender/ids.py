@@ -85,16 +85,17 @@ class Ids:
         place = np.searchsorted(labels, asked).clip(max=labels.size - 1)
         return np.where(possible & (labels[place] == asked), order[place], -1)
 
-    def places(self, wanted: Any, policy: str, other: Ids | None = None) -> np.ndarray:
-        """As `find`, but unknown ids are an error where the policy is "error"."""
+    def places(self, wanted: Any, policy: str = "", other: Ids | None = None) -> np.ndarray:
+        """As `find`, but unknown ids are an error where the policy is "error", or there is none."""
         places = self.find(wanted)
         unknown = places < 0
-        if policy == "error" and unknown.any():
+        if policy in ("", "error") and unknown.any():
             labels = wanted.labels if isinstance(wanted, Ids) else np.asarray(wanted)
-            raise ValueError(self.unknown_ids(labels[unknown].tolist(), other))
+            advice = '. With `unknown` "mean", "zero" or "nan" they are no error' if policy else ""
+            raise ValueError(self._unknown(labels[unknown].tolist(), other) + advice)
         return places
 
-    def unknown_ids(self, unknown: list[Any], other: Ids | None) -> str:
+    def _unknown(self, unknown: list[Any], other: Ids | None) -> str:
         """The message about ids that are not here."""
         count = len(set(unknown))
         text = (
@@ -103,7 +104,7 @@ class Ids:
         )
         if other is not None and other.knows(unknown) > SWAPPED:
             return f"{text}. They are {other.kind} ids: are users and items exchanged?"
-        return f'{text}. With `unknown` "mean", "zero" or "nan" they are no error'
+        return text
 
     def knows(self, wanted: Any) -> float:
         """Share of these ids that are here."""

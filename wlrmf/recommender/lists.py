@@ -40,6 +40,8 @@ class RankedLists:
 
     def __getitem__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and scores of list number k."""
+        if not isinstance(k, int | np.integer):
+            raise TypeError(f"lists go by number, in the order of `asked`; got {k!r}")
         if not -len(self) <= k < len(self):
             raise IndexError(f"list {k} of {len(self)}")
         part = slice(self.indptr[k % len(self)], self.indptr[k % len(self) + 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ..io.matrix import read_matrix
 from ..io.table import as_float
 from ..io.triplets import DUPLICATES, merged, read_triplets
 from ..validation.arrays import as_matrix, cell_numbers, check_sparse
@@ -78,7 +80,14 @@ class Ratings:
 
 
 def read_ratings(
-    data: Any, user: Any, item: Any, value: Any, weight: Any, *, duplicates: str, needs_value: bool
+    data: Any,
+    user: Any,
+    item: Any,
+    value: Any,
+    weight: Any,
+    *,
+    duplicates: str,
+    needs_value: str = "",
 ) -> Ratings:
     """Judge the data.
 
@@ -90,8 +99,8 @@ def read_ratings(
         Names of the columns; of a sparse matrix, `user` and `item` may be the ids of its rows and
         columns.
     duplicates : {"error", "sum", "mean", "last"}
-    needs_value : bool
-        Whether triplets without values are an error.
+    needs_value : str
+        Why triplets without values are an error, if they are.
     """
     if duplicates not in DUPLICATES:
         raise ValueError(f"`duplicates` must be one of {DUPLICATES}; got {describe(duplicates)}")
@@ -102,6 +111,9 @@ def read_ratings(
             "`data` must be triplets, a data frame, a path or a sparse matrix; got a dense array "
             f"of shape {data.shape}: wlrmf.fit factorizes dense matrices"
         )
+    if is_sparse_file(data):
+        data = read_matrix(data).values
+        return _from_sparse(data, user, item, value, weight, duplicates)
     if isinstance(data, tuple | list):
         if not 2 <= len(data) <= 4:
             raise ValueError(
@@ -112,13 +124,15 @@ def read_ratings(
         user, item = "user", "item"
         value, weight = (name if name in data else None for name in ("value", "weight"))
     if value is None and needs_value:
-        raise ValueError(
-            "`value` must name the column of ratings; without ratings, "
-            'feedback="implicit" learns from which items a user has'
-        )
+        raise ValueError(f"`value` must name the column of ratings; {needs_value}")
     for name, column in (("user", user), ("item", item)):
         if not isinstance(column, str):
             raise TypeError(f"`{name}` must be the name of a column; got {describe(column)}")
+    names = [name for name in (user, item, value, weight) if name is not None]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"`user`, `item`, `value` and `weight` must be columns of their own; got {names}"
+        )
     table = read_triplets(
         data, rows=user, cols=item, values=value, weights=weight, duplicates=duplicates
     )
@@ -261,4 +275,16 @@ def _labels(given: Any, size: int, kind: str) -> np.ndarray:
 
 def has_labels(data: Any, item: Any) -> bool:
     """Whether the items of these data have ids of their own."""
-    return not sparse.issparse(data) or not (item is None or isinstance(item, str))
+    unnamed = sparse.issparse(data) or is_sparse_file(data)
+    return not unnamed or not (item is None or isinstance(item, str))
+
+
+def is_sparse_file(data: Any) -> bool:
+    """Whether this is a file with a sparse matrix, of scipy's or in Matrix Market form."""
+    if not isinstance(data, str | PathLike):
+        return False
+    name = str(data).lower()
+    if name.endswith(".npz") and zipfile.is_zipfile(data):
+        with zipfile.ZipFile(data) as archive:
+            return {"format.npy", "shape.npy", "data.npy"} <= set(archive.namelist())
+    return name.endswith((".mtx", ".mtx.gz"))

@@ -14,6 +14,7 @@ from .. import splits
 from ..fit import fit
 from ..model import Factorization
 from ..model_file import refusing_parts
+from ..result import Status
 from ..solvers.base import State, Stop
 from ..validation.options import read_int
 from . import evaluating, file
@@ -44,8 +45,9 @@ class Recommender(Answers):
     feedback : {"explicit", "implicit"}
         ``"explicit"``: the values are ratings to be predicted, and cells without one are missing.
         ``"implicit"``: the values (clicks, plays; 1 without any) say how sure it is that a user
-        likes an item. The target is 1 with weight ``1 + alpha·value`` where there is one and 0
-        with weight `baseline` elsewhere (Hu, Koren & Volinsky 2008, doi:10.1109/ICDM.2008.22).
+        likes an item. The target is 1 with weight ``1 + alpha·value`` where there is one, 0 with
+        weight 1 where it is 0, and 0 with weight `baseline` elsewhere (Hu, Koren & Volinsky 2008,
+        doi:10.1109/ICDM.2008.22).
     reg : number or pair (users, items), optional
         Ridge; default: 0.1 implicit; explicit 0.085 times the standard deviation of the ratings
         (and the mean of their weights), so that their scale plays no part.
@@ -139,9 +141,10 @@ class Recommender(Answers):
         Parameters
         ----------
         data : path, data frame, vectors or sparse matrix
-            A csv, parquet or npz file; a pandas, polars or pyarrow table, or whatever else hands
-            over its columns through Arrow's C stream; a dict of vectors; a tuple of vectors
-            (users, items[, values[, weights]]); a sparse matrix, users × items.
+            A csv, parquet or npz file of columns; a pandas, polars or pyarrow table, or whatever
+            else hands over its columns through Arrow's C stream; a dict of vectors; a tuple of
+            vectors (users, items[, values[, weights]]); a sparse matrix, users × items, or a file
+            with one, scipy's npz or mtx.
         user, item : str
             Columns of the ids: integers or texts, none missing. Of a sparse matrix: the ids of its
             rows and columns; default: their numbers.
@@ -181,6 +184,8 @@ class Recommender(Answers):
         model = self._fit(train, early or callback, progress)
         if early is not None and early.overtaken:
             model = self._fit(train, early.end_with_best, False, start=early.best)
+        if early is not None and early.patient_no_more:
+            model = replace(model, status=Status.VALIDATION)
         fitted = Fitted(model, train)
         if train is not ratings:  # what was held out belongs to its users all the same
             kept = {name: getattr(model, name) for name in HISTORY}
@@ -213,7 +218,8 @@ class Recommender(Answers):
         )
 
     def _read(self, data: Any, user: Any, item: Any, value: Any, weight: Any) -> Ratings:
-        needs = self.feedback == "explicit"
+        why = 'without ratings, feedback="implicit" learns from which items a user has'
+        needs = why if self.feedback == "explicit" else ""
         return read_ratings(
             data, user, item, value, weight, duplicates=self.duplicates, needs_value=needs
         )
@@ -226,6 +232,7 @@ class Recommender(Answers):
         metric = read_metric(default if metric is None else metric)
         if isinstance(validation, Real):
             i, j = data.rows(), data.indices
+            splits.read_share(validation, "validation")
             out = splits.cells(i, j, data.values.shape, float(validation), self.seed or 0)
             test, data = data.where(out), data.where(~out)
         else:
@@ -248,8 +255,9 @@ class Recommender(Answers):
 
         Every user's row is then the exact best one for all of their ratings, old and new, as a
         fit with these item factors would find it; items, their biases and the mean stay. A rating
-        that is there already is treated by `duplicates`. Ratings of unknown items are an error, or
-        left out with a warning if `unknown` is not "error".
+        that is there already is treated by `duplicates`: "mean" is that of the old value and the
+        new one. Ratings of unknown items are an error, or left out with a warning if `unknown` is
+        not "error".
 
         Parameters
         ----------
@@ -329,8 +337,8 @@ class Recommender(Answers):
         return out
 
     def __repr__(self) -> str:
-        about = f"rank {self.rank}, {self.feedback} feedback"
         if self._fitted is None:
-            return f"<Recommender: {about}, not fitted>"
+            return f"<Recommender: rank {self.rank}, {self.feedback} feedback, not fitted>"
         m, n = self.model.shape
+        about = f"rank {self.model.rank}, {self.feedback} feedback"
         return f"<Recommender: {about}, {m} users × {n} items, {self.n_ratings} ratings>"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..top import Lists, top_n
+from ..top import top_n
 from .fitted import Fitted
 from .ids import Ids
 from .lists import RankedLists
@@ -57,28 +57,23 @@ def candidates(items: Ids, include: Any, exclude: Any, unknown: str) -> np.ndarr
     allowed = np.full(len(items), include is None)
     for given, verdict in ((include, True), (exclude, False)):
         if given is not None:
+            given = list(given) if isinstance(given, set | frozenset) else given
             places = np.atleast_1d(items.places(given, unknown))
             allowed[places[places >= 0]] = verdict
     return np.flatnonzero(allowed)
 
 
-def similar(
-    fitted: Fitted, kind: str, asked: Any, n: int, unknown: str, n_threads: int | None
-) -> RankedLists:
+def similar(fitted: Fitted, kind: str, asked: Any, n: int, n_threads: int | None) -> RankedLists:
     """Rows of a factor by the cosine of their angle with given rows; a zero row is like none."""
-    ids, factor = fitted.users, fitted.model.W.T
+    ids, other, factor = fitted.users, fitted.items, fitted.model.W.T
     if kind == "item":
-        ids, factor = fitted.items, fitted.model.X.T
-    places = np.atleast_1d(ids.places(asked, "error" if unknown == "mean" else unknown))
+        ids, other, factor = fitted.items, fitted.users, fitted.model.X.T
+    places = np.atleast_1d(ids.places(asked, other=other))
     if places.ndim > 1:
         raise ValueError(f"one id or a vector of ids is wanted; got shape {places.shape}")
-    known = places >= 0
     norm = np.sqrt(np.einsum("ik,ik->i", factor, factor, dtype=np.float64))[:, None]
     unit = np.divide(factor, norm, out=np.zeros(factor.shape), where=norm > 0).astype(factor.dtype)
-    own = np.arange(np.count_nonzero(known) + 1), places[known]
-    lists: Lists = top_n(unit[places[known]], unit, n, skip=own, n_threads=n_threads)
-    lengths = np.zeros(len(places), np.int64)
-    lengths[known] = np.diff(lists.indptr)
-    indptr = np.concatenate(([0], np.cumsum(lengths)))
-    labels = np.atleast_1d(np.asarray(asked))
-    return RankedLists(labels, indptr, ids.labels[lists.items], lists.scores, (ids.kind, ids.kind))
+    own = np.arange(len(places) + 1), places
+    lists = top_n(unit[places], unit, n, skip=own, n_threads=n_threads)
+    found, labels = ids.labels[lists.items], np.atleast_1d(np.asarray(asked))
+    return RankedLists(labels, lists.indptr, found, lists.scores, (ids.kind, ids.kind))

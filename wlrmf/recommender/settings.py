@@ -14,7 +14,7 @@ from ..validation.options import read_real
 from .ratings import Ratings
 
 NOISE = 0.085  # ridge of explicit feedback, of the ratings' standard deviation
-SCALE = 20  # distinct values at most of what looks like a scale of ratings
+TOPS = (5, 10)  # of scales of ratings
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Explicit:
 
 @dataclass(frozen=True)
 class Implicit:
-    """Cells have the target 1 where a user has the item, with weight 1 + alpha·value, else 0.
+    """Cells have the target 1 where the value is above 0, with weight 1 + alpha·value, else 0.
 
     Hu, Koren & Volinsky 2008, doi:10.1109/ICDM.2008.22. The other cells' weight is the baseline,
     times the item's popularity to a power (He et al. 2016, doi:10.1145/2911451.2911489, §4.1) and
@@ -96,7 +96,7 @@ class Implicit:
         weights = 1 + self.alpha * values.astype(np.float64)
         if ratings.weights is not None:
             weights = weights * ratings.weights
-        return Problem(ratings.like(np.ones(values.size)), ratings.like(weights))
+        return Problem(ratings.like((values > 0).astype(np.float64)), ratings.like(weights))
 
     def baseline(self, ratings: Ratings) -> Any:
         """The weight of the other cells."""
@@ -121,7 +121,8 @@ class Implicit:
     def look_at(self, ratings: Ratings) -> None:
         """Warn of a scale of ratings: of counts and the like the least is the most frequent."""
         values, count = np.unique(ratings.values.data, return_counts=True)
-        if 3 <= values.size <= SCALE and count[0] < count.max() / 2 and values[-1] <= 100:
+        scale = values.size >= 3 and values[-1] in TOPS and bool((values % 0.5 == 0).all())
+        if scale and count[0] < count.max() / 2:
             warnings.warn(
                 f"the values look like ratings on a scale from {values[0]} to {values[-1]}, but "
                 "implicit feedback takes each as confidence that the user likes the item: even "
@@ -150,6 +151,12 @@ def read_feedback(
     alpha, baseline = read_real(alpha, "alpha"), read_real(baseline, "baseline")
     popularity, activity = read_real(popularity, "popularity"), read_real(activity, "activity")
     if feedback == "explicit":
+        for name, value, default in (
+            ("alpha", alpha, 1), ("baseline", baseline, 1), ("popularity", popularity, 0),
+            ("activity", activity, 0),
+        ):  # fmt: skip
+            if value != default:
+                raise ValueError(f'`{name}` is for feedback="implicit"; got {value}')
         return Explicit()
     if feedback == "implicit":
         return Implicit(alpha, baseline, popularity, activity)

@@ -37,6 +37,7 @@ class EarlyStopping:
     best: State | None = None
     last: State | None = None
     scores: list[float] = field(default_factory=list)
+    patient_no_more: bool = False
 
     def __call__(self, state: State) -> None:
         """Score the state; raise StopIteration with the best one when patience is over."""
@@ -52,6 +53,7 @@ class EarlyStopping:
             except StopIteration:
                 self._end()
         if self.best is not None and state.iteration - self.best.iteration >= self.patience:
+            self.patient_no_more = True
             self._end()
 
     def _end(self) -> None:

@@ -130,7 +130,7 @@ def select(
     if baseline is not None:
         raise ValueError(
             "`baseline` is not supported: the cells that it weighs are no held-out truth. Judge "
-            "the ranking instead, with wlrmf.Recommender.evaluate"
+            "the ranking instead, with wlrmf.recommender.Recommender.evaluate"
         )
     _check_options(rule, bias, refit, stop, reg_scaling)
     judge, method = Metric.read(metric), _read_solver(solver)
