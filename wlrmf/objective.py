@@ -20,7 +20,6 @@ from .problem import Complete, Fixed, Inexact, Listed, Problem, Reduced, Solved
 from .quartic import least_step
 from .result import Counts
 
-
 LISTED = 1 << 26  # cells: a list of more, with a row of Q each, is no work for `reduced`
 
 

@@ -38,10 +38,10 @@ def room(longest: int, gone: int) -> tuple[np.ndarray, ...]:
 
 
 @inlined
-def _dot(a, k, b, l, size):
+def _dot(a, k, b, other, size):
     total = 0.0
     for p in range(size):
-        total += a[k, p] * b[l, p]
+        total += a[k, p] * b[other, p]
     return total
 
 
@@ -50,14 +50,14 @@ def _orthonormalise(V, R, count, size):
     """Rows of V (count x size) become orthonormal, V = R' V_new; False if one depends on others."""
     for k in range(count):
         whole = _dot(V, k, V, k, size)
-        for l in range(k):
-            R[l, k] = 0.0
+        for o in range(k):
+            R[o, k] = 0.0
         for _ in range(2):
-            for l in range(k):
-                part = _dot(V, l, V, k, size)
-                R[l, k] += part
+            for o in range(k):
+                part = _dot(V, o, V, k, size)
+                R[o, k] += part
                 for p in range(size):
-                    V[k, p] -= part * V[l, p]
+                    V[k, p] -= part * V[o, p]
         left = _dot(V, k, V, k, size)
         if not left > DEPENDENT * DEPENDENT * whole:
             return False
@@ -69,7 +69,7 @@ def _orthonormalise(V, R, count, size):
 
 @inlined
 def _target(j, lo, hi, entries, left, right, gone, t):
-    """a (y - the prediction of the columns that are not gone)."""
+    """Weighted targets: a (y - the prediction of the columns that are not gone)."""
     _, indices, y, a = entries
     for e in range(lo, hi):
         i, rest = indices[e], y[e]
@@ -105,8 +105,8 @@ def _solve_long(j, lo, size, reg, gone, own, right, Q, r):
             for p in range(depth):
                 t[p] -= part * V[k, p]
     for k in range(count - 1, -1, -1):
-        for l in range(k + 1, count):
-            z[k] -= R[k, l] * z[l]
+        for o in range(k + 1, count):
+            z[k] -= R[k, o] * z[o]
         z[k] /= R[k, k]
         right[j, gone[0] + k] = z[k]
     for p in range(size):
@@ -125,8 +125,8 @@ def _solve_short(j, lo, size, gone, own, right, Q, r):
         return False
     for k in range(size):
         z[k] = t[k]
-        for l in range(k):
-            z[k] -= R[l, k] * z[l]
+        for o in range(k):
+            z[k] -= R[o, k] * z[o]
         z[k] /= R[k, k]
     for c in range(count):
         total = 0.0

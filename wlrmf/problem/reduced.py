@@ -68,7 +68,9 @@ class Reduced:
         cells = cells if flipped else cells.T
         owner = np.repeat(np.arange(cells.shape[0]), cells.row_counts())
         order, none = np.lexsort((cells.indices, owner)), np.empty(0)  # ascending in each row
-        y, c = (part[order].astype(np.float64) if part.size else none for part in (cells.y, cells.c))
+        y, c = (
+            part[order].astype(np.float64) if part.size else none for part in (cells.y, cells.c)
+        )
         entries = cells.indptr, cells.indices[order], y, c
         listed = Observed(cells.shape, *entries, none, none, cells.n_threads)
         kept, gone = (1, 0) if flipped else (0, 1)
@@ -134,7 +136,9 @@ class Reduced:
             self._least_norm(int(j), left, right, Q, r)
         few = (cells.row_counts() <= gone) & (self.reg_gone == 0)
         a = self._roots * np.repeat(~few, cells.row_counts())
-        ridge = _ridge(self.reg_kept, left[:, self.kept]) + _ridge(self.reg_gone, right[:, self.gone])
+        ridge = _ridge(self.reg_kept, left[:, self.kept]) + _ridge(
+            self.reg_gone, right[:, self.gone]
+        )
         gradient = self.reg_kept[:, None] * left[:, self.kept]
         gradient -= self._collect(self._roots * r, right)
         return Solved(left, right, float(r @ r) + ridge, Q, a, gradient, int(few.sum()))
@@ -142,7 +146,7 @@ class Reduced:
     def _least_norm(
         self, j: int, left: np.ndarray, right: np.ndarray, Q: np.ndarray, r: np.ndarray
     ) -> None:
-        """A row whose panel is rank deficient: solution of minimum norm, residuals and projector."""
+        """A row of a rank-deficient panel: solution of minimum norm, residuals, projector."""
         at = slice(self.cells.indptr[j], self.cells.indptr[j + 1])
         i, a = self.cells.indices[at], self._roots[at]
         rest = np.r_[0 : self.gone.start, self.gone.stop : left.shape[1]]
@@ -199,12 +203,24 @@ class Reduced:
         self._run(lambda lo, hi, _: kernels.blocks(*given, lo, hi, out), 1)
         return out + self.reg_kept[:, None, None] * np.eye(k)
 
-    def basis(self, left: np.ndarray) -> np.ndarray:
-        """Orthonormal columns that span left[:, gone]: no value changes along them times any M."""
-        return _basis(left[:, self.gone])
+    def blind(self, at: Solved) -> np.ndarray:
+        """Orthonormal U such that the model is blind to U M for any M; no columns with a ridge."""
+        return _basis(at.left[:, self.gone]) if self.bare else np.empty((len(at.left), 0))
+
+    def balanced(self, at: Solved) -> tuple[np.ndarray, np.ndarray]:
+        """Without a ridge: both factors scaled to the same norm; with one, as they are."""
+        left, right = at.left.copy(), at.right.copy()
+        sizes = [float(np.linalg.norm(factor[:, self.shared])) for factor in (left, right)]
+        if self.bare and min(sizes) > 0:
+            root = (sizes[1] / sizes[0]) ** 0.5
+            left[:, self.shared] *= root
+            right[:, self.shared] /= root
+        return left, right
 
     def retracted(self, left: np.ndarray) -> np.ndarray:
-        """Without a ridge: a kept factor of the same value with orthonormal free columns."""
+        """Without a ridge: a kept factor of the same value with orthonormal columns."""
+        if not self.bare:
+            return left
         given = np.r_[self.gone.start : self.shared.start, self.shared.stop : self.gone.stop]
         coef = np.r_[self.kept.start : self.shared.start, self.shared.stop : self.kept.stop]
         out = left.copy()
