@@ -15,11 +15,8 @@ from ..problem import Reduced, Solved
 from ..validation.options import read_int, read_real
 from .base import State
 
-DOWN, UP = (
-    5.0,
-    10.0,
-)  # the damping is divided by DOWN after a good step, multiplied by UP after others
-LEAST, MOST = 1e-14, 1e10  # of the damping
+DOWN, UP = 5.0, 10.0  # the damping is divided after a good step, multiplied after a bad one
+LEAST, MOST = 1e-14, 1e10
 HIDDEN = 1e-15  # a promised decrease of F, relative, that rounding hides
 ENOUGH, PRODUCTS = 1e-4, 500  # of conjugate gradients: residual against the first, and how many
 
@@ -84,8 +81,7 @@ class VarPro:
         else:
             at = objective.eliminate(reduced.retracted(left.astype(np.float64)), right)
             if at.n_silent:
-                words = "%d of %d rows of the longer factor have too few entries to take part"
-                logger.info(words, at.n_silent, len(at.right))
+                logger.info("%d rows have too few entries to guide the fit", at.n_silent)
         damping = state.memory.get("damping", self.damping)
         solve = (_factorized if reduced.size <= self.dense else _iterated)(reduced, at)
         while damping <= MOST:
