@@ -103,6 +103,22 @@ def near_rows(C, average, extra, X, reg, gradient, most, enough):
     return np.array(out)
 
 
+def reduced_hessian(C, W, X, reg_W, reg_X):
+    """Half of the Gauss-Newton matrix in W once X is eliminated: the joint one's Schur complement.
+
+    The joint Jacobian of the weighted predictions is built a cell at a time.
+    """
+    (m, k), n = W.shape, len(X)
+    J = np.zeros((m * n, (m + n) * k))
+    for i in range(m):
+        for j in range(n):
+            J[i * n + j, i * k : (i + 1) * k] = np.sqrt(C[i, j]) * X[j]
+            J[i * n + j, (m + j) * k : (m + j + 1) * k] = np.sqrt(C[i, j]) * W[i]
+    H = J.T @ J + np.diag(np.repeat(np.concatenate([reg_W, reg_X]), k))
+    a, b, c = H[: m * k, : m * k], H[: m * k, m * k :], H[m * k :, m * k :]
+    return a - b @ np.linalg.pinv(c, rcond=1e-12) @ b.T
+
+
 def objective(T, C, W, X, reg_W, reg_X):
     """F without pinned columns."""
     ridge = np.sum(reg_W[:, None] * W**2) + np.sum(reg_X[:, None] * X**2)

@@ -93,7 +93,7 @@ def fit(
         Rows of X with given values, the other way round.
     solver : str or object
         ``"auto"`` (``"svd"`` where the optimum has a closed form, otherwise ``"als"``), ``"svd"``,
-        ``"als"``, ``"gd"``, ``"scaled-gd"``, ``"lbfgs"``, or a solver such as
+        ``"als"``, ``"gd"``, ``"scaled-gd"``, ``"lbfgs"``, ``"varpro"``, or a solver such as
         ``wlrmf.solvers.ALS(acceleration=None)``.
     start : pair (W, X), Factorization or State, optional
         Where to begin; a State (``model.state``) goes on as if the fit had not stopped (but for

@@ -16,9 +16,11 @@ from functools import cached_property
 
 import numpy as np
 
-from .problem import Complete, Fixed, Inexact, Problem
+from .problem import Complete, Fixed, Inexact, Listed, Problem, Reduced, Solved
 from .quartic import least_step
 from .result import Counts
+
+LISTED = 1 << 26  # cells: a list of more, with a row of Q each, is no work for `reduced`
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ class Objective:
     def provides(self) -> frozenset[str]:
         """What a solver may ask for; see `Solver.needs`."""
         always = {"value_and_grad", "best_W", "best_X", "line"}
-        return frozenset(always | ({"svd"} if self._has_svd() else set()))
+        listed = isinstance(self.problem, Listed) and self.problem.n_listed <= LISTED
+        return frozenset(
+            always | ({"svd"} if self._has_svd() else set()) | ({"reduced"} if listed else set())
+        )
 
     def _has_svd(self) -> bool:
         uniform = np.ptp(self.reg_W) == 0 and np.ptp(self.reg_X) == 0
@@ -186,6 +191,18 @@ class Objective:
     def best_step(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> float:
         """The t > 0 at which F(W + t dW, X + t dX) is least; 0 if no step lowers it."""
         return least_step(self.line(W, X, dW, dX))
+
+    @cached_property
+    def reduced(self) -> Reduced:
+        """F as a function of its shorter factor alone."""
+        layout, regs = self.layout, (self.reg_W, self.reg_X)
+        cells = self.problem.observed()  # type: ignore[attr-defined]
+        return Reduced.of(cells, regs, (layout.free_W, layout.free_X, layout.shared))
+
+    def eliminate(self, left: np.ndarray, right: np.ndarray) -> Solved:
+        """Exact minimiser over the longer factor's free columns, see `Reduced.solve`."""
+        self.counts.row_solves += 1
+        return self.reduced.solve(left, right)
 
     def svd(self) -> tuple[np.ndarray, np.ndarray]:
         """The global optimum of a complete unweighted problem, in balanced factors.

@@ -8,9 +8,22 @@ from .baseline import Baseline
 from .complete import Complete
 from .dense import Dense
 from .observed import Observed
-from .protocol import Fixed, Inexact, Problem
+from .protocol import Fixed, Inexact, Listed, Problem
+from .reduced import Reduced, Solved
 
-__all__ = ["Baseline", "Complete", "Dense", "Fixed", "Inexact", "Observed", "Problem", "build"]
+__all__ = [
+    "Baseline",
+    "Complete",
+    "Dense",
+    "Fixed",
+    "Inexact",
+    "Listed",
+    "Observed",
+    "Problem",
+    "Reduced",
+    "Solved",
+    "build",
+]
 
 
 SPARSE = 1 / 3  # share of seen cells up to which a list of them is smaller, and faster to fit

@@ -26,6 +26,23 @@ class Baseline(Observed):
         replaced = self._csr(np.ones_like(self.y)) @ self.v.astype(np.float64)
         return everywhere - float(self.u @ replaced) + super().total_weight()
 
+    @property
+    def n_listed(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    def observed(self) -> Observed:
+        """All cells: those that are not stored have the target 0 and the weight u v'."""
+        m, n = self.shape
+        Y, C = np.zeros(self.shape, self.dtype), np.outer(self.u, self.v)
+        rows = np.repeat(np.arange(m), self.row_counts())
+        Y[rows, self.indices] = self.y
+        C[rows, self.indices] = self.c if self.c.size else 1
+        indptr, indices = np.arange(m + 1) * n, np.tile(np.arange(n, dtype=np.int32), m)
+        none = np.empty(0, self.dtype)
+        return Observed(
+            self.shape, indptr, indices, Y.ravel(), C.ravel(), none, none, self.n_threads
+        )
+
     def loss(self, W: np.ndarray, X: np.ndarray) -> float:
         # two sums of which the first can be negative: rounding must not make their sum so
         return max(

@@ -9,6 +9,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks
 from .dense import Dense
+from .observed import Observed
 from .protocol import Fixed, Rows
 
 EXACT_SVD = 500  # smaller side up to which the full decomposition is also the fast one
@@ -20,6 +21,13 @@ class Complete(Dense):
     @property
     def nnz(self) -> int:
         return self.Y.size
+
+    def observed(self) -> Observed:
+        m, n = self.shape
+        indptr, indices = np.arange(m + 1) * n, np.tile(np.arange(n, dtype=np.int32), m)
+        none = np.empty(0, self.dtype)
+        y = np.ascontiguousarray(self.Y).ravel()
+        return Observed(self.shape, indptr, indices, y, none, none, none, self.n_threads)
 
     def row_counts(self) -> np.ndarray:
         return np.full(self.shape[0], self.shape[1], np.int64)

@@ -79,6 +79,10 @@ class Dense:
     def row_counts(self) -> np.ndarray:
         return self._row_counts
 
+    @property
+    def n_listed(self) -> int:
+        return self.nnz
+
     def observed(self) -> Observed:
         """The same problem as a list of its cells with a weight."""
         entries = self._entries(slice(None))

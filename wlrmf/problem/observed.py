@@ -46,6 +46,13 @@ class Observed:
     def nnz(self) -> int:
         return self.y.size
 
+    @property
+    def n_listed(self) -> int:
+        return self.nnz
+
+    def observed(self) -> Observed:
+        return self
+
     @cached_property
     def T(self) -> Observed:
         m, n = self.shape

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
+
+if TYPE_CHECKING:
+    from .observed import Observed
 
 
 class Fixed(NamedTuple):
@@ -87,6 +90,18 @@ class Problem(Protocol):
 
     def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
         """What a fit begins from the leading factors of: the residuals, weighted or nearly so."""
+
+
+@runtime_checkable
+class Listed(Problem, Protocol):
+    """A weight structure that can name all its cells with a weight, one by one."""
+
+    @property
+    def n_listed(self) -> int:
+        """How many cells `observed` would list."""
+
+    def observed(self) -> Observed:
+        """The same loss as a list of cells: CSR, without a baseline."""
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from .base import Solver, State, Stop, check_solver, minimise
 from .gradient import GradientDescent
 from .lbfgs import LBFGS
 from .svd import SVD
+from .varpro import VarPro
 
 __all__ = [
     "ALS",
@@ -19,6 +20,7 @@ __all__ = [
     "Solver",
     "State",
     "Stop",
+    "VarPro",
     "get_solver",
     "minimise",
 ]
@@ -29,6 +31,7 @@ SOLVERS: dict[str, Any] = {
     "gd": GradientDescent(),
     "scaled-gd": GradientDescent(scaled=True),
     "lbfgs": LBFGS(),
+    "varpro": VarPro(),
 }
 
 

@@ -12,14 +12,17 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from ..objective import Layout, Objective
+from ..objective import LISTED, Layout, Objective
 from ..result import Status, Trace
 from ..validation.errors import describe
 from ..validation.options import read_int, read_real
 
 CALM = 1e-2  # change of F, relative, below which a small gradient means the end
 SMALL = 1e-2  # optimality that rounding can leave
-NEEDS = {"svd": "complete data without weights, biases or pinned rows, and one ridge for all rows"}
+NEEDS = {
+    "svd": "complete data without weights, biases or pinned rows, and one ridge for all rows",
+    "reduced": f"a list of all cells with a weight (with a baseline: every cell), {LISTED} at most",
+}
 
 logger = logging.getLogger("wlrmf")
 

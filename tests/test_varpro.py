@@ -1,0 +1,179 @@
+"""Variable projection: its model against slow twins, and what it is for."""
+
+import numpy as np
+import pytest
+from cases import STRUCTURES, arguments, problem
+from naive import best_rows, dense_twin, reduced_hessian
+from naive import objective as full_value
+
+import wlrmf
+from wlrmf import Stop
+from wlrmf.objective import Layout, Objective
+from wlrmf.solvers import VarPro
+
+structures = pytest.mark.parametrize("structure", STRUCTURES)
+ridges = pytest.mark.parametrize("reg", [0.0, 0.7])
+shapes = pytest.mark.parametrize(("m", "n"), [(9, 14), (14, 9)])
+
+
+def make(structure, m=9, n=14, rank=2, reg=0.0, **options):
+    """An objective with a ridge that differs between rows, and whole factors."""
+    data = problem(structure, m=m, n=n, share=0.7, **options)
+    ridge = [reg * np.linspace(0.5, 2, size) for size in (m, n)]
+    rng = np.random.default_rng(5)
+    W, X = (rng.standard_normal((size, rank)) for size in (m, n))
+    return Objective(data, *ridge, Layout(0, rank, 0)), W, X
+
+
+def solved(objective, W, X):
+    return objective.eliminate(*objective.reduced.pair(W, X))
+
+
+def symmetric(H):
+    """Of the lower triangle, which alone counts."""
+    return np.tril(H) + np.tril(H, -1).T
+
+
+def biased(structure, reg=0.0, m=9, n=14):
+    """Row and column biases beside two factors."""
+    objective, W, X = make(structure, m, n, 2, reg)
+    rng = np.random.default_rng(6)
+    layout = Layout(1, 2, 1, 1)
+    left = np.hstack([rng.standard_normal((m, 1)), W, np.ones((m, 2))])
+    right = np.hstack([np.ones((n, 1)), X, rng.standard_normal((n, 1)), np.full((n, 1), 0.3)])
+    return Objective(objective.problem, objective.reg_W, objective.reg_X, layout), left, right
+
+
+@structures
+@ridges
+@shapes
+def test_the_model_is_that_of_the_twin(structure, reg, m, n):
+    objective, W, X = make(structure, m, n, reg=reg)
+    at = solved(objective, W, X)
+    T, C = dense_twin(objective.problem)
+    ridge = objective.reg_W, objective.reg_X
+    if m > n:
+        T, C, ridge = T.T, C.T, ridge[::-1]
+    np.testing.assert_allclose(at.right, best_rows(T.T, C.T, at.left, ridge[1]), atol=1e-9)
+    assert at.value == pytest.approx(full_value(T, C, at.left, at.right, *ridge), rel=1e-12)
+    wanted = reduced_hessian(C, at.left, at.right, *ridge)
+    got = symmetric(objective.reduced.hessian(at))
+    np.testing.assert_allclose(got, wanted, atol=1e-9 * np.abs(wanted).max())
+
+
+@structures
+@ridges
+@pytest.mark.parametrize("kind", [make, biased])
+def test_products_and_blocks_are_those_of_the_matrix(structure, reg, kind):
+    objective, W, X = kind(structure, reg=reg)
+    reduced, at = objective.reduced, solved(objective, W, X)
+    H, k = symmetric(reduced.hessian(at)), reduced.columns
+    D = np.random.default_rng(2).standard_normal(at.gradient.shape)
+    product = (H @ D.ravel()).reshape(D.shape)
+    np.testing.assert_allclose(reduced.product(at, D), product, atol=1e-11 * np.abs(H).max())
+    for i, block in enumerate(reduced.blocks(at)):
+        part = slice(i * k, (i + 1) * k)
+        np.testing.assert_allclose(block, H[part, part], atol=1e-11 * np.abs(H).max())
+
+
+@structures
+@ridges
+@pytest.mark.parametrize("kind", [make, biased])
+def test_the_gradient_has_its_taylor_slope(structure, reg, kind):
+    objective, W, X = kind(structure, reg=reg)
+    reduced, at = objective.reduced, solved(objective, W, X)
+    D = np.random.default_rng(3).standard_normal(at.gradient.shape)
+    left, errors = at.left.copy(), []
+    for t in (1e-3, 5e-4):
+        left[:, reduced.kept] = at.left[:, reduced.kept] + t * D
+        moved = reduced.solve(left, at.right).value
+        errors.append(abs(moved - at.value - 2 * t * np.vdot(at.gradient, D)))
+    assert 3.5 < errors[0] / errors[1] < 4.5
+    value, dW, dX = objective.value_and_grad(*reduced.pair(at.left, at.right))
+    kept, gone = reduced.pair(dW, dX)
+    size = np.abs(kept).max()
+    assert at.value == pytest.approx(value, rel=1e-11)
+    np.testing.assert_allclose(2 * at.gradient, kept[:, reduced.kept], atol=1e-10 * size)
+    assert np.abs(gone).max() < 1e-9 * size
+
+
+def test_without_residuals_the_model_is_the_second_derivative():
+    """At an exact plant F along a line is t² D'HD, up to higher powers of t."""
+    options = {"m": 9, "n": 14, "share": 0.7, "noise": 0.0}
+    (_, truth), data = arguments("dense", **options), problem("dense", **options)
+    U, s, Vt = np.linalg.svd(truth, full_matrices=False)
+    objective = Objective(data, np.zeros(9), np.zeros(14), Layout(0, 3, 0))
+    at = objective.eliminate(U[:, :3], (Vt[:3] * s[:3, None]).T)
+    assert at.value < 1e-20
+    D = np.random.default_rng(4).standard_normal(at.gradient.shape)
+    t = 1e-4
+    values = [objective.reduced.solve(at.left + h * D, at.right).value for h in (-t, t)]
+    wanted = (sum(values) - 2 * at.value) / (2 * t * t)
+    assert np.vdot(D, objective.reduced.product(at, D)) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_rows_with_few_entries_take_no_part():
+    objective, W, X = make("observed", rank=3)
+    Y = np.full((9, 14), np.nan)
+    Y[:, :10] = np.random.default_rng(0).standard_normal((9, 10))
+    Y[:2, 10], Y[3, 11], Y[:3, 12] = 1.0, 2.0, -1.0  # 2, 1, 3 and no entries of rank 3
+    cells = wlrmf.validation.cells.read_cells(Y, None, None, None, None)
+    data = wlrmf.problem.build(cells)
+    objective = Objective(data, np.zeros(9), np.zeros(14), Layout(0, 3, 0))
+    at = solved(objective, W, X)
+    assert at.n_silent == 4
+    T, C = dense_twin(data)
+    np.testing.assert_allclose(at.right, best_rows(T.T, C.T, W, np.zeros(14)), atol=1e-10)
+    few, whole = at.left @ at.right[10:].T, T[:, 10:]
+    np.testing.assert_allclose(few[C[:, 10:] > 0], whole[C[:, 10:] > 0], atol=1e-10)
+
+
+@ridges
+def test_dependent_columns_get_the_least_norm(reg):
+    objective, W, X = make("weighted", reg=reg, rank=3)
+    W[:, 2] = W[:, 0] - W[:, 1]
+    at = solved(objective, W, X)
+    T, C = dense_twin(objective.problem)
+    wanted = best_rows(T.T, C.T, W, objective.reg_X)
+    np.testing.assert_allclose(at.right, wanted, atol=1e-8)
+    assert np.isfinite(objective.reduced.hessian(at)).all()
+
+
+@pytest.mark.parametrize("kind", [make, biased])
+def test_retracting_and_balancing_change_no_value(kind):
+    objective, W, X = kind("dense")
+    reduced, at = objective.reduced, solved(objective, W, X)
+    again = reduced.solve(reduced.retracted(at.left), at.right)
+    assert again.value == pytest.approx(at.value, rel=1e-12)
+    shared = again.left[:, reduced.shared]
+    np.testing.assert_allclose(shared.T @ shared, np.eye(2), atol=1e-12)
+    W, X = reduced.pair(*reduced.balanced(again))
+    assert objective.value(W, X) == pytest.approx(at.value, rel=1e-12)
+
+
+@pytest.mark.parametrize("dense", [0, 2000])
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_band_is_solved_from_random_starts(dense, flip):
+    rng = np.random.default_rng(1)
+    truth = rng.standard_normal((30, 3)) @ rng.standard_normal((3, 60))
+    first = np.linspace(0, 20, 60).round()
+    away = np.arange(30)[:, None] - first
+    Y = np.where((away < 0) | (away >= 10), np.nan, truth)
+    Y = Y.T if flip else Y
+    stop = Stop(gtol=0, ftol=0, max_iter=300)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        start = [rng.standard_normal((3, size)) for size in Y.shape]
+        model = wlrmf.fit(Y, rank=3, solver=VarPro(dense=dense), start=start, stop=stop)
+        assert model.success
+        assert np.nanmax(np.abs(model.reconstruct() - Y)) < 1e-9  # the corners stay free
+
+
+def test_what_it_cannot_do_is_named(monkeypatch):
+    monkeypatch.setattr("wlrmf.objective.LISTED", 10)
+    with pytest.raises(ValueError, match=r"'varpro' needs a list of all cells"):
+        wlrmf.fit(np.where(np.eye(5) > 0, np.nan, 1.0), rank=1, solver="varpro")
+    with pytest.raises(ValueError, match=r"`damping` must be a finite number, above 0; got 0"):
+        VarPro(damping=0)
+    with pytest.raises(TypeError, match="`dense` must be an int"):
+        VarPro(dense=1.5)

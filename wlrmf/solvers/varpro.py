@@ -1,0 +1,148 @@
+"""Variable projection: Levenberg-Marquardt on the shorter factor, the longer one eliminated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from ..objective import Objective
+from ..problem import Reduced, Solved
+from ..validation.options import read_int, read_real
+from .base import State
+
+DOWN, UP = 5.0, 10.0  # the damping is divided after a good step, multiplied after a bad one
+LEAST, MOST = 1e-14, 1e10
+HIDDEN = 1e-15  # a promised decrease of F, relative, that rounding hides
+ENOUGH, PRODUCTS = 1e-4, 500  # of conjugate gradients: residual against the first, and how many
+
+logger = logging.getLogger("wlrmf")
+
+
+@dataclass(frozen=True)
+class VarPro:
+    """Damped Gauss-Newton on the shorter factor; the longer one is always its exact minimiser.
+
+    One iteration is one accepted step. On matrices of a band or of tracks, with little or no
+    ridge, it reaches from random starts what methods that alternate or move all entries do not.
+
+    Parameters
+    ----------
+    damping : float
+        To begin with, against the mean of the Gauss-Newton matrix's diagonal. Only the shorter
+        factor is damped: damping the eliminated one as well loses most of the successes.
+    dense : int
+        Unknowns, rank × the shorter side, up to which that matrix is built and factorized; beyond
+        it there are products with it and conjugate gradients.
+
+    Notes
+    -----
+    The work is in float64, whatever the dtype of the data. Without a ridge the kept factor is held
+    orthonormal, and the answer is scaled so that both factors have the same norm. Rows of the
+    longer factor with no more entries than the rank, without a ridge, fit exactly: they get the
+    solution of minimum norm and take no part in the steps.
+
+    References
+    ----------
+    Ruhe & Wedin (1980), doi:10.1137/1022057, algorithm 2; Okatani, Yoshida & Deguchi (2011),
+    doi:10.1109/ICCV.2011.6126324; Hong & Fitzgibbon (2015), doi:10.1109/ICCV.2015.468; Hong, Zach
+    & Fitzgibbon (2017), doi:10.1109/CVPR.2017.634.
+
+    Examples
+    --------
+    >>> import numpy as np, wlrmf
+    >>> Y = np.outer([1.0, 2, 3, 4], [1.0, 0, 2])
+    >>> Y[0, 0] = np.nan
+    >>> model = wlrmf.fit(Y, rank=1, solver="varpro")
+    >>> print(round(float(model.predict(0, 0)), 3))
+    1.0
+    """
+
+    damping: float = 1e-3
+    dense: int = 2000
+
+    name: ClassVar[str] = "varpro"
+    needs: ClassVar[frozenset[str]] = frozenset({"value_and_grad", "reduced"})
+
+    def __post_init__(self) -> None:
+        read_real(self.damping, "damping", positive=True)
+        read_int(self.dense, "dense", 0)
+
+    def step(self, objective: Objective, state: State) -> State:
+        """One step that lowers F; where there is none, the same point again."""
+        reduced = objective.reduced
+        left, right = reduced.pair(state.W, state.X)
+        if "kept" in state.memory:
+            at = objective.eliminate(state.memory["kept"], right)
+        else:
+            at = objective.eliminate(reduced.retracted(left.astype(np.float64)), right)
+            if at.n_silent:
+                logger.info("%d rows have too few entries to guide the fit", at.n_silent)
+        damping = state.memory.get("damping", self.damping)
+        solve = (_factorized if reduced.size <= self.dense else _iterated)(reduced, at)
+        while damping <= MOST:
+            D = solve(damping)
+            if D is not None:
+                if not -float(np.vdot(at.gradient, D)) > HIDDEN * at.value:
+                    break
+                left = at.left.copy()
+                left[:, reduced.kept] += D
+                after = objective.eliminate(reduced.retracted(left), at.right)
+                if after.value < at.value:
+                    at, damping = after, max(damping / DOWN, LEAST)
+                    break
+            damping *= UP
+        W, X = reduced.pair(*reduced.balanced(at))
+        W, X = W.astype(state.W.dtype), X.astype(state.X.dtype)
+        return state.moved(objective, W, X, kept=at.left, damping=min(damping, MOST))
+
+
+Solve = Callable[[float], np.ndarray | None]
+
+
+def _factorized(reduced: Reduced, at: Solved) -> Solve:
+    """Damped steps by Cholesky of the whole matrix."""
+    H, U = reduced.hessian(at), reduced.blind(at)
+    diagonal = np.diag_indices(len(H))
+    scale = float(H[diagonal].mean()) if H.size else 0.0
+    H += scale * np.kron(U @ U.T, np.eye(reduced.columns))
+    bare, g = H[diagonal], at.gradient
+
+    def solve(damping: float) -> np.ndarray | None:
+        H[diagonal] = bare + damping * scale
+        try:
+            factor = cho_factor(H, lower=True, check_finite=False)
+        except LinAlgError:
+            return None
+        return -cho_solve(factor, g.ravel(), check_finite=False).reshape(g.shape)
+
+    return solve
+
+
+def _iterated(reduced: Reduced, at: Solved) -> Solve:
+    """Damped steps by conjugate gradients, the diagonal blocks as their preconditioner."""
+    blocks, U, unit = reduced.blocks(at), reduced.blind(at), np.eye(reduced.columns)
+    scale = float(np.trace(blocks, axis1=1, axis2=2).sum()) / max(1, reduced.size)
+    blocks += scale * np.einsum("ik,ik->i", U, U)[:, None, None] * unit
+
+    def solve(damping: float) -> np.ndarray | None:
+        inverse = np.linalg.inv(blocks + (damping * scale or 1.0) * unit)
+        D, r = np.zeros_like(at.gradient), -at.gradient
+        p = z = np.einsum("ikl,il->ik", inverse, r)
+        size = first = float(np.vdot(r, z))
+        for _ in range(PRODUCTS):
+            if not size > ENOUGH**2 * first:
+                break
+            q = reduced.product(at, p) + scale * (U @ (U.T @ p) + damping * p)
+            step = size / float(np.vdot(p, q))
+            D, r = D + step * p, r - step * q
+            z = np.einsum("ikl,il->ik", inverse, r)
+            before, size = size, float(np.vdot(r, z))
+            p = z + (size / before) * p
+        return D
+
+    return solve
