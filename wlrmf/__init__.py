@@ -8,6 +8,7 @@ cell of Y has its own weight and some are missing.
 
 from . import gradients, metrics, solvers, splits
 from .archive import ModelFormatError
+from .certificate import Certificate
 from .fit import fit
 from .model import Factorization, load
 from .result import Status
@@ -24,6 +25,7 @@ from .version import version
 __version__ = version()
 
 __all__ = [
+    "Certificate",
     "ConvergenceWarning",
     "DataWarning",
     "Factorization",
