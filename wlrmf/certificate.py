@@ -56,7 +56,7 @@ class Certificate:
 
     @property
     def gap(self) -> float:
-        """value − lower_bound, not below 0."""
+        """Distance of the value from the lower bound, not below 0."""
         return max(0.0, self.value - self.lower_bound)
 
     @property
@@ -68,25 +68,22 @@ class Certificate:
     def words(self) -> str:
         """What this says about the factors."""
         if self.gap > 0 and not np.isfinite(self.sigma_bound):
-            return (
-                "a ridge is 0: no bound above 0 exists; with a ridge on both factors there is one"
-            )
-        text = f"no factorization of any rank can be more than {_percent(self.relative_gap)} better"
+            return "a ridge is 0: no bound but 0 exists; with a ridge on both factors there is one"
+        most = _percent(max(self.relative_gap, SIGNIFICANT), np.ceil)
+        text = f"no factorization of any rank can be more than {most} better"
         if self.gain > SIGNIFICANT * self.value:
-            return f"{text}; a higher rank would help: one more factor lowers the value by " + (
-                f"{_percent(self.gain / self.value)} at once"
-            )
+            gain = _percent(self.gain / self.value, np.floor)
+            return f"{text}; a higher rank would help: one more factor lowers the value by {gain}"
         if self.relative_gap > 0.01:
             return f"{text}; a fit nearer to a stationary point would have a sharper bound"
         return text
 
     def __repr__(self) -> str:
-        how = (
-            self.verified if isinstance(self.verified, str) else f"but for {1 - self.verified:.0e}"
-        )
+        exact = self.verified == "exact"
+        how = "" if exact else f" (holds with probability 1 - {1 - float(self.verified):.0e})"
         return (
-            f"Certificate(value {self.value:.6g}, lower bound {self.lower_bound:.6g}, "
-            f"{how}: {self.words})"
+            f"Certificate(value {self.value:.6g}, lower bound {self.lower_bound:.6g}{how}: "
+            f"{self.words})"
         )
 
 
@@ -144,9 +141,9 @@ def certify(
         if _pulls(residuals, reg_W == 0) or _pulls(residuals.T, reg_X == 0):
             return Certificate(value, 0.0, np.inf, np.inf, "exact")
         scaled = spectral.Scaled(residuals, _inverse_root(reg_W), _inverse_root(reg_X))
-        exact = _is_small(problem) if exact is None else exact
+        exact = spectral.is_small(problem.shape) if exact is None else bool(exact)
         error = _entry_error(problem, scaled, left, right) if exact else 0.0
-        norm = spectral.largest(scaled, error, exact=exact)
+        norm = spectral.largest(scaled, exact, error)
         free = slice(0, layout.columns - layout.both)
         parts = -0.5 * np.einsum("ik,ik->i", dW[:, free], left[:, free], dtype=np.float64)
         penalty = _coefficients(dW[:, : layout.pinned_X], reg_W) + _coefficients(
@@ -207,11 +204,6 @@ def _ridges(model: Any, reg: Any) -> tuple[Any, Any]:
             "read from a file of an earlier version)"
         )
     return model.row_reg, model.col_reg
-
-
-def _is_small(problem: Problem) -> bool:
-    m, n = problem.shape
-    return min(m, n) <= spectral.DENSE_SIDE and m * n <= spectral.DENSE_CELLS
 
 
 def _pulls(operator: Any, rows: np.ndarray) -> bool:
@@ -277,5 +269,7 @@ def _gain(problem: Problem, sigma: float, u: np.ndarray, v: np.ndarray) -> float
     return float((sigma - 1) ** 2 / curvature) if curvature > 0 else 0.0
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+def _percent(share: float, rounded: Any) -> str:
+    """Two digits of a share in percent, rounded to the side that keeps the sentence true."""
+    unit = 10.0 ** (np.floor(np.log10(share)) - 1)
+    return f"{100 * rounded(share / unit * (1 - 1e-12)) * unit:.2g} %"

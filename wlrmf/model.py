@@ -315,7 +315,8 @@ class Factorization:
         reg : as in `fit`, optional
             Default: that of the fit.
         exact : bool, optional
-            See `wlrmf.certificate.certify`, which has the formula and its proof.
+            Whether the bound must hold without chance; default: for all but large problems. See
+            `wlrmf.certificate.certify`, which has the formula and its proof.
         n_threads : int, optional
 
         Examples
@@ -323,7 +324,7 @@ class Factorization:
         >>> import numpy as np, wlrmf
         >>> Y = np.diag([3.0, 2.0, 1.0])
         >>> print(wlrmf.fit(Y, rank=2, reg=1.5).certificate(Y).words)
-        no factorization of any rank can be more than 1.7e-11 % better
+        no factorization of any rank can be more than 0.0001 % better
         """
         return certificates.of_model(self, Y, mask, weights, reg, exact, n_threads)
 

@@ -74,17 +74,22 @@ class Scaled(NamedTuple):
             yield self.left[lo : lo + SLAB, None] * rows * self.right
 
 
-def largest(matrix: Scaled, entry_error: float = 0.0, *, exact: bool | None = None) -> Norm:
+def is_small(shape: tuple[int, int]) -> bool:
+    """Whether `largest` had better verify its bound exactly."""
+    m, n = shape
+    return min(m, n) <= DENSE_SIDE and m * n <= DENSE_CELLS
+
+
+def largest(matrix: Scaled, exact: bool, entry_error: float = 0.0) -> Norm:
     """σ_max of a matrix, with a bound from above.
 
     Parameters
     ----------
     matrix : Scaled, shape (m, n)
+    exact : bool
+        Whether to verify the bound by a Cholesky factorization, for which the matrix is formed.
     entry_error : float
         Frobenius norm of what rounding may have done to the matrix: it is added to the bound.
-    exact : bool, optional
-        Whether to verify the bound by a Cholesky factorization; default: if the smaller side is at
-        most 3000 and the matrix has at most 2²⁴ cells.
 
     Returns
     -------
@@ -102,9 +107,7 @@ def largest(matrix: Scaled, entry_error: float = 0.0, *, exact: bool | None = No
     """
     m, n = matrix.shape
     if m > n:
-        return _turned(largest(matrix.T, entry_error, exact=exact))
-    if exact is None:
-        exact = m <= DENSE_SIDE and m * n <= DENSE_CELLS
+        return _turned(largest(matrix.T, exact, entry_error))
     if exact:
         B = np.vstack(list(matrix.slabs()))
         K = B @ B.T
@@ -179,7 +182,9 @@ def _above(theta: np.ndarray, beside: np.ndarray, t: float) -> float:
     low = high - 100.0
     for _ in range(60):
         middle = (low + high) / 2
-        if float(np.sum(np.log(np.exp(middle) + below))) < target:
+        with np.errstate(divide="ignore"):  # the log of 0, where a step is below all numbers
+            product = float(np.sum(np.log(np.exp(middle) + below)))
+        if product < target:
             low = middle
         else:
             high = middle
