@@ -108,6 +108,8 @@ def largest(matrix: Scaled, exact: bool, entry_error: float = 0.0) -> Norm:
     m, n = matrix.shape
     if m > n:
         return _turned(largest(matrix.T, exact, entry_error))
+    scale = _size(matrix)  # squares must not overflow or vanish
+    matrix = matrix._replace(left=matrix.left / scale)
     if exact:
         B = np.vstack(list(matrix.slabs()))
         K = B @ B.T
@@ -121,8 +123,15 @@ def largest(matrix: Scaled, exact: bool, entry_error: float = 0.0) -> Norm:
         square = ritz.bound + 1e3 * float(np.finfo(matrix.operator.dtype).eps) * ritz.value
     estimate = float(np.linalg.norm(v))
     v = v / estimate if estimate > 0 else v
-    bound = max(estimate, float(np.sqrt(square))) + entry_error
-    return Norm(estimate, bound, "exact" if exact else 1 - FAILURE, ritz.vector, v)
+    bound = scale * max(estimate, float(np.sqrt(square))) + entry_error
+    return Norm(scale * estimate, bound, "exact" if exact else 1 - FAILURE, ritz.vector, v)
+
+
+def _size(matrix: Scaled) -> float:
+    """A power of two about as large as a column of a matrix, and 1 for a matrix of zeros."""
+    x = np.random.default_rng(matrix.shape[1]).standard_normal(matrix.shape[1])
+    most = float(np.abs(matrix.times(x)).max())
+    return 2.0 ** np.floor(np.log2(most)) if 0 < most < np.inf else 1.0
 
 
 def frobenius(first: Scaled, second: Scaled | None = None) -> float:
