@@ -1,6 +1,8 @@
 """The bound on the optimum against optima that are known."""
 
+import cases
 import hypothesis
+import naive
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -8,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import aslinearoperator
 
 import wlrmf
-from tests import cases, naive
 from wlrmf import Stop, fit, model_file, spectral
 from wlrmf.certificate import certify
 from wlrmf.objective import Layout, Objective
