@@ -123,3 +123,47 @@ def objective(T, C, W, X, reg_W, reg_X):
     """F without pinned columns."""
     ridge = np.sum(reg_W[:, None] * W**2) + np.sum(reg_X[:, None] * X**2)
     return loss(T, C, W, X) + float(ridge)
+
+
+def convex_value(T, C, r, c, P=None, Q=None, iterations=20000, tol=1e-13):
+    """Least value over N, a, b of the convex problem behind factors of any rank.
+
+    ‖√C∘(T − N − aP' − Qb')‖² + 2‖diag(r)^½ N diag(c)^½‖_* + Σ r_i |a_i|² + Σ c_j |b_j|², by
+    accelerated proximal gradients with restarts, in variables scaled by the roots of the ridges.
+    """
+    m, n = T.shape
+    P, Q = np.zeros((n, 0)) if P is None else P, np.zeros((m, 0)) if Q is None else Q
+    p, q = 1 / np.sqrt(r)[:, None], 1 / np.sqrt(c)[None, :]
+
+    def value(N, a, b):
+        return np.sum(C * error(N, a, b) ** 2) + 2 * np.linalg.norm(N, "nuc") + ridge(a, b)
+
+    def error(N, a, b):
+        return T - p * N * q - (p * a) @ P.T - Q @ (q.T * b).T
+
+    def ridge(a, b):
+        return np.sum(a**2) + np.sum(b**2)
+
+    size = 1 / (r.min() * c.min())
+    size += np.linalg.norm(P, 2) ** 2 / r.min() if P.size else 0
+    size += np.linalg.norm(Q, 2) ** 2 / c.min() if Q.size else 0
+    step = 0.5 / (1 + C.max() * size)
+    x = [np.zeros((m, n)), np.zeros((m, P.shape[1])), np.zeros((n, Q.shape[1]))]
+    y, t, before = [part.copy() for part in x], 1.0, np.inf
+    for k in range(iterations):
+        R = C * error(*y)
+        grads = -2 * p * R * q, -2 * (p * R) @ P + 2 * y[1], -2 * (q.T * R.T) @ Q + 2 * y[2]
+        new = [part - step * grad for part, grad in zip(y, grads, strict=True)]
+        U, s, Vt = np.linalg.svd(new[0], full_matrices=False)
+        new[0] = (U * np.maximum(s - 2 * step, 0)) @ Vt
+        uphill = sum(np.sum((a - b) * (b - o)) for a, b, o in zip(y, new, x, strict=True)) > 0
+        t_new = 1.0 if uphill else (1 + np.sqrt(1 + 4 * t * t)) / 2
+        carry = 0.0 if uphill else (t - 1) / t_new
+        y = [b + carry * (b - o) for b, o in zip(new, x, strict=True)]
+        x, t = new, t_new
+        if k % 50 == 49:
+            now = value(*x)
+            if abs(before - now) <= tol * abs(now):
+                break
+            before = now
+    return float(value(*x))

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_examples_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     if importlib.util.find_spec("sklearn") is None:
         blocks = blocks[:-1]
     names = {}

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import gradients, metrics, solvers, splits
 from .archive import ModelFormatError
+from .certificate import Certificate
 from .fit import fit
 from .model import Factorization, load
 from .result import Status
@@ -27,6 +28,7 @@ from .version import version
 __version__ = version()
 
 __all__ = [
+    "Certificate",
     "ConvergenceWarning",
     "DataWarning",
     "Factorization",

@@ -184,6 +184,7 @@ def fit(
             solver=chosen.name,
             start_values=values,
             row_reg=row_reg,
+            col_reg=col_reg,
             reg_scaling=reg_scaling,
             **_baseline_of(cells),
             **dict(zip(("row_names", "col_names"), read_names(Y), strict=True)),

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from . import certificate as certificates
 from . import display, model_file
+from .certificate import Certificate
 from .kernels.chunks import available_threads, one_blas_thread
 from .objective import Layout, Objective
 from .problem import build
@@ -79,6 +81,7 @@ class Factorization:
     start_values: tuple[float, ...]
     row_reg: float | np.ndarray
     reg_scaling: str
+    col_reg: float | np.ndarray | None = None
     base_u: float | np.ndarray | None = None
     base_v: np.ndarray | None = None
     row_names: np.ndarray | None = None
@@ -292,6 +295,38 @@ class Factorization:
         left[:, layout.shared.stop : layout.shared.stop + wanted] = rows
         left[:, layout.shared.stop + wanted :] = 1  # partners of the column biases and the mean
         return left
+
+    def certificate(
+        self,
+        Y: Any,
+        mask: Any = None,
+        *,
+        weights: Any = None,
+        reg: Any = None,
+        exact: bool | None = None,
+        n_threads: int | None = None,
+    ) -> Certificate:
+        """How far F is above its least value over factors of any rank, at most.
+
+        Parameters
+        ----------
+        Y, mask, weights : matrix, shape (m, n)
+            Those of the fit, as there; a model does not keep its data.
+        reg : as in `fit`, optional
+            Default: that of the fit.
+        exact : bool, optional
+            Whether the bound must hold without chance; default: for all but large problems. See
+            `wlrmf.certificate.certify`, which has the formula and its proof.
+        n_threads : int, optional
+
+        Examples
+        --------
+        >>> import numpy as np, wlrmf
+        >>> Y = np.diag([3.0, 2.0, 1.0])
+        >>> print(wlrmf.fit(Y, rank=2, reg=1.5).certificate(Y).words)
+        no factorization of any rank can be more than 0.0001 % better
+        """
+        return certificates.of_model(self, Y, mask, weights, reg, exact, n_threads)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to `path`, exactly there: an npz without pickled objects.

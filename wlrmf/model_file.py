@@ -15,7 +15,7 @@ from .result import Counts, Status, Trace
 from .version import version
 
 ARRAYS = ("left", "right", "empty_rows", "empty_cols", "start_values", "row_reg")
-OPTIONAL = ("base_u", "base_v", "row_names", "col_names")
+OPTIONAL = ("col_reg", "base_u", "base_v", "row_names", "col_names")
 NUMBERS = ("value", "loss", "optimality")  # an array, because JSON has no NaN
 PLAIN: dict[str, type] = {
     "has_bias": bool,
@@ -85,7 +85,7 @@ def refusing_parts(path: str | PathLike[str]) -> Iterator[None]:
 def _fields(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
     fields |= {name: arrays.get(name) for name in OPTIONAL}
-    for name in ("row_reg", "base_u"):  # a number where it is the same for all rows
+    for name in ("row_reg", "col_reg", "base_u"):  # a number where it is the same for all
         value = fields[name]
         fields[name] = float(value) if value is not None and value.ndim == 0 else value
     fields["start_values"] = tuple(arrays["start_values"].tolist())
@@ -125,6 +125,7 @@ def _judge(fields: dict[str, Any]) -> None:
         ("row_names", len(left)),
         ("col_names", len(right)),
         ("row_reg", len(left)),
+        ("col_reg", len(right)),
         ("base_u", len(left)),
         ("base_v", len(right)),
     ):
