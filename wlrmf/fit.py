@@ -224,7 +224,9 @@ def _finish(objective: Objective, end: End, **about: Any) -> Factorization:
     point, deficient = end.best, 0
     if end.status not in (Status.NOT_STARTED, Status.EXACT, Status.NOT_FINITE):
         left, deficient = objective.best_W(point.W, point.X)
-        solved = State.start(objective, left, point.X)
+        right = point.X.copy()  # a column without cells is 0, wherever the solver moved it
+        right[objective.problem.col_counts() == 0, objective.layout.free_X] = 0
+        solved = State.start(objective, left, right)
         if np.isfinite(solved.value):
             point = replace(solved, first_norm=point.first_norm)
     status = end.status if np.isfinite(point.value) else Status.NOT_FINITE

@@ -1,0 +1,42 @@
+"""Numbers that the working type can square and multiply without leaving its range."""
+
+from __future__ import annotations
+
+import numpy as np
+
+RANGE = {4: 1e15, 8: 1e90}  # by the bytes of the type: of Y, of weights, of given factors
+PRODUCT = {4: 1e33, 8: 1e150}  # of Y and a weight together
+
+
+def check_range(values: np.ndarray, name: str) -> None:
+    """Refuse numbers whose squares and products would leave the range of their type."""
+    most, limit = largest(values), RANGE[values.dtype.itemsize]
+    if most and not 1 / limit <= most <= limit:
+        raise ValueError(
+            f"the largest of {name} is {most:.3g}; {values.dtype} can work with "
+            f"{1 / limit:.0e} to {limit:.0e}: multiply by a constant{_wider(values.dtype)}"
+        )
+
+
+def check_together(Y: np.ndarray, weight: float) -> None:
+    """Refuse targets y and weights c that are each in range, but not together.
+
+    At factors of the size of √y a gradient is of the size of c y √y, and the quartic along a
+    direction has coefficients up to c³ y²: the squares of c y √y and c y √c must be in range.
+    """
+    y, limit = largest(Y), PRODUCT[Y.dtype.itemsize]
+    low, high = (y * weight * end(y, weight) ** 0.5 for end in (min, max))
+    if low and not (1 / limit <= low and high <= limit):
+        raise ValueError(
+            f"the largest of Y, {y:.3g}, and of the squared weights, {weight:.3g}, are beyond what "
+            f"{Y.dtype} can work with together: multiply one by a constant{_wider(Y.dtype)}"
+        )
+
+
+def largest(values: np.ndarray) -> float:
+    """The largest absolute value, 0 of none; a NaN or infinity is one."""
+    return max(float(values.max()), -float(values.min())) if values.size else 0.0
+
+
+def _wider(dtype: np.dtype) -> str:
+    return " or use float64" if dtype == np.float32 else ""
