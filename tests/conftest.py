@@ -1,6 +1,21 @@
-"""Files that several tests read."""
+"""Files that several tests read, and how many examples hypothesis draws."""
+
+import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+settings.register_profile(
+    "suite", max_examples=20, derandomize=True, deadline=None, suppress_health_check=slow
+)
+settings.register_profile(
+    "fuzz",
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "4000")),
+    deadline=None,
+    suppress_health_check=slow,
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 @pytest.fixture

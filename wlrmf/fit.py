@@ -138,7 +138,8 @@ def fit(
         If a value that is not finite was met, no way down was found, or `max_iter` was reached
         with the default `stop`.
     DataWarning
-        If the rank is above min(m, n), one factor alone has a ridge, or integers lose digits.
+        If the rank is above min(m, n), one factor alone has a ridge, integers lose digits, or the
+        weights differ by more than float32 can solve for.
 
     Examples
     --------
@@ -224,9 +225,7 @@ def _finish(objective: Objective, end: End, **about: Any) -> Factorization:
     point, deficient = end.best, 0
     if end.status not in (Status.NOT_STARTED, Status.EXACT, Status.NOT_FINITE):
         left, deficient = objective.best_W(point.W, point.X)
-        right = point.X.copy()  # a column without cells is 0, wherever the solver moved it
-        right[objective.problem.col_counts() == 0, objective.layout.free_X] = 0
-        solved = State.start(objective, left, right)
+        solved = State.start(objective, left, point.X)
         if np.isfinite(solved.value):
             point = replace(solved, first_norm=point.first_norm)
     status = end.status if np.isfinite(point.value) else Status.NOT_FINITE

@@ -286,8 +286,7 @@ class Dense:
         except np.linalg.LinAlgError:
             failed[rows] = True
             return
-        least = np.finfo(np.float64).eps ** SINGULAR * np.diag(G)
-        failed[rows] = bool(np.any(np.diag(factor) ** 2 <= least))
+        failed[rows] = bool(np.any(np.diag(factor) ** 2 <= SINGULAR * np.diag(G)))
         W[rows] = cho_solve((factor, True), (self.target(fixed, rows, seen) @ weighted).T).T
 
     def _solve_by_products(self, task: _Task) -> None:

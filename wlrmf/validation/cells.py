@@ -10,7 +10,7 @@ import numpy as np
 from .arrays import Csr, as_matrix, cell_numbers, check_names, read_names
 from .errors import at, describe, first_where
 from .options import read_real, read_vector
-from .ranges import check_range, check_together, largest
+from .ranges import check_level, check_range, check_together, largest
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +120,7 @@ def _check_ranges(cells: Cells) -> None:
     check_range(cells.v, "baseline")
     own = largest(cells.A2) if cells.A2.size else 1.0
     check_together(cells.Y, max(own, largest(cells.u) * largest(cells.v)))
+    check_level(cells.A2)
 
 
 def _nothing(cells: Cells) -> bool:
@@ -324,4 +325,5 @@ def read_baseline(
             raise ValueError(f"`baseline` = (u, v): {name} must be finite and not negative")
     if not (u.any() and v.any()):
         return np.empty(0, dtype), np.empty(0, dtype)
-    return u.astype(dtype), v.astype(dtype)
+    with np.errstate(over="ignore"):  # what overflows is out of range, and refused as that
+        return u.astype(dtype), v.astype(dtype)

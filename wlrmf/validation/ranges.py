@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
+
+from .errors import DataWarning
 
 RANGE = {4: 1e15, 8: 1e90}  # by the bytes of the type: of Y, of weights, of given factors
 PRODUCT = {4: 1e33, 8: 1e150}  # of Y and a weight together
+LEVEL = 1e6  # largest weight against the least: beyond, the rows' systems need float64
 
 
 def check_range(values: np.ndarray, name: str) -> None:
@@ -30,6 +35,20 @@ def check_together(Y: np.ndarray, weight: float) -> None:
         raise ValueError(
             f"the largest of Y, {y:.3g}, and of the squared weights, {weight:.3g}, are beyond what "
             f"{Y.dtype} can work with together: multiply one by a constant{_wider(Y.dtype)}"
+        )
+
+
+def check_level(weights: np.ndarray) -> None:
+    """Warn of weights that leave float32 too few digits to solve a row by."""
+    if weights.dtype != np.float32 or weights.size == 0:
+        return
+    most, least = largest(weights), float(weights.min(where=weights > 0, initial=np.inf))
+    if most > LEVEL * least:
+        warnings.warn(
+            f"the squared weights go from {least:.3g} to {most:.3g}: rows of few heavy cells can "
+            "be far off in float32; use float64",
+            DataWarning,
+            stacklevel=2,
         )
 
 
