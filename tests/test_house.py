@@ -29,6 +29,7 @@ FLOORS = {
     "solvers.base": 3,
     "solvers": 4,
     "model_file": 3,
+    "again": 3,
     "certificate": 4,
     "model": 5,
     "start": 6,

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from . import spectral
-from .kernels.chunks import available_threads, one_blas_thread
+from . import again, spectral
+from .kernels.chunks import one_blas_thread
 from .objective import Objective
-from .problem import Problem, build
-from .validation.arrays import check_names, read_names
-from .validation.cells import read_cells
-from .validation.errors import DataWarning
-from .validation.options import read_int, read_reg, spread_reg
+from .problem import Problem
 
 SIGNIFICANT = 1e-6  # share of the value that a further factor must be worth to be spoken of
 SLACK = 256  # roundings that the sums of a bound may be off by
@@ -157,53 +152,12 @@ def certify(
     )
 
 
-def of_model(
-    model: Any, Y: Any, mask: Any, weights: Any, reg: Any, exact: bool | None, n_threads: Any
-) -> Certificate:
-    """What `Factorization.certificate` returns: the problem of the fit, rebuilt in float64."""
-    threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
-    names = read_names(Y)
-    check_names("Y", "rows", names[0], model.row_names, "the fit")
-    check_names("Y", "columns", names[1], model.col_names, "the fit")
-    shape = np.shape(Y)
-    if len(shape) == 2 and shape != model.shape:
-        hint = ". Is it transposed? Try Y.T" if shape == model.shape[::-1] else ""
-        raise ValueError(f"`Y` must have the shape of the fit, {model.shape}; got {shape}{hint}")
-    baseline = None
-    if model.base_v is not None:
-        baseline = np.broadcast_to(np.asarray(model.base_u, float), shape[:1]).copy(), model.base_v
-    row_reg, col_reg = _ridges(model, reg)
-    with one_blas_thread():
-        problem = build(read_cells(Y, mask, weights, baseline, np.float64), threads)
-        objective = Objective(
-            problem,
-            spread_reg(row_reg, model.reg_scaling, problem.row_counts(), problem.dtype),
-            spread_reg(col_reg, model.reg_scaling, problem.col_counts(), problem.dtype),
-            model.layout,
-        )
-        left, right = (np.array(f, np.float64, order="C") for f in (model.left, model.right))
-        answer = certify(objective, left, right, exact=exact)
-    loss = answer.value - objective.ridge(left, right)
-    rounding = (64 * float(np.finfo(model.left.dtype).eps)) ** 2 * problem.square_sum()
-    if abs(loss - model.loss) > 1e-3 * abs(model.loss) + rounding:
-        warnings.warn(
-            f"the loss at these data is {loss:.6g}, but the model's is {model.loss:.6g}: are they, "
-            "with mask and weights, those of the fit?",
-            DataWarning,
-            stacklevel=3,
-        )
+def of_model(model: Any, exact: bool | None, *data: Any) -> Certificate:
+    """What `Factorization.certificate` returns; `data` as in `again.problem_of`."""
+    objective, left, right = again.problem_of(model, *data)
+    answer = certify(objective, left, right, exact=exact)
+    again.check_loss(model, objective, answer.value - objective.ridge(left, right))
     return answer
-
-
-def _ridges(model: Any, reg: Any) -> tuple[Any, Any]:
-    if reg is not None:
-        return read_reg(reg, model.shape)
-    if model.col_reg is None:
-        raise ValueError(
-            "`reg` is needed: this model does not know the columns' ridge (it was folded in, or "
-            "read from a file of an earlier version)"
-        )
-    return model.row_reg, model.col_reg
 
 
 def _pulls(operator: Any, rows: np.ndarray) -> bool:

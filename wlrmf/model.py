@@ -326,7 +326,7 @@ class Factorization:
         >>> print(wlrmf.fit(Y, rank=2, reg=1.5).certificate(Y).words)
         no factorization of any rank can be more than 0.0001 % better
         """
-        return certificates.of_model(self, Y, mask, weights, reg, exact, n_threads)
+        return certificates.of_model(self, exact, Y, mask, weights, reg, n_threads)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to `path`, exactly there: an npz without pickled objects.

@@ -196,8 +196,8 @@ class Objective:
     def reduced(self) -> Reduced:
         """F as a function of its shorter factor alone."""
         layout, regs = self.layout, (self.reg_W, self.reg_X)
-        cells = self.problem.observed()  # type: ignore[attr-defined]
-        return Reduced.of(cells, regs, (layout.free_W, layout.free_X, layout.shared))
+        listing = self.problem.listing  # type: ignore[attr-defined]
+        return Reduced.of(listing, regs, (layout.free_W, layout.free_X), layout.shared)
 
     def eliminate(self, left: np.ndarray, right: np.ndarray) -> Solved:
         """Exact minimiser over the longer factor's free columns, see `Reduced.solve`."""

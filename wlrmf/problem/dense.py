@@ -16,6 +16,7 @@ from ..kernels import dense as kernels
 from ..kernels.rows import SINGULAR, Entries, room, solve, solve_packed
 from ..kernels.vectors import BYTES, aligned, padded, whole
 from . import grams, least_norm
+from .listing import Listing
 from .observed import Observed
 from .protocol import Fixed, Rows
 
@@ -89,6 +90,8 @@ class Dense:
         weight = entries.c
         arrays = entries._replace(c=weight[:0] if np.all(weight == 1) else weight)
         return Observed(self.shape, *arrays, self.n_threads)
+
+    listing = cached_property(Listing.of)
 
     def _entries(self, rows: slice | np.ndarray) -> Entries:
         """The cells with a weight of some rows."""

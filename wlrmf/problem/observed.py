@@ -14,6 +14,7 @@ from ..kernels import chunks, rows, steps, transpose
 from ..kernels import sparse as kernels
 from ..kernels.vectors import aligned, padded, unpadded
 from . import least_norm
+from .listing import Listing
 from .protocol import Fixed, Rows
 
 CHUNK = 1 << 14  # stored entries below which a chunk is not worth its overhead
@@ -52,6 +53,8 @@ class Observed:
 
     def observed(self) -> Observed:
         return self
+
+    listing = cached_property(Listing.of)
 
     @cached_property
     def T(self) -> Observed:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 if TYPE_CHECKING:
+    from .listing import Listing
     from .observed import Observed
 
 
@@ -102,6 +103,10 @@ class Listed(Problem, Protocol):
 
     def observed(self) -> Observed:
         """The same loss as a list of cells: CSR, without a baseline."""
+
+    @property
+    def listing(self) -> Listing:
+        """Those cells as variable projection wants them; made once."""
 
 
 @runtime_checkable
