@@ -61,8 +61,8 @@ def shape(given):
 
 
 def factors(given, rank, seed):
-    """A start for `fit`, of the form that it shows."""
-    rng = np.random.default_rng(seed)
+    """A start for `fit`, of the form that it shows, and not what the data were planted with."""
+    rng = np.random.default_rng([seed, 1])
     return tuple(rng.standard_normal((rank, size)) for size in shape(given))
 
 

@@ -187,6 +187,7 @@ class Reduced:
             root = (sizes[1] / sizes[0]) ** 0.5
             left[:, self.shared] *= root
             right[:, self.shared] /= root
+        left[np.diff(self.listing.turned[0]) == 0, self.kept] = 0  # empty, but retracted too
         return left, right
 
     def retracted(self, left: np.ndarray) -> np.ndarray:
