@@ -208,7 +208,7 @@ def test_best_rows_of_any_width(structure, dtype, rank):
 @all_structures
 @sides
 @pytest.mark.parametrize("rank", [3, 11])
-def test_best_rows_without_ridge_have_least_norm(structure, side, rank):
+def test_best_rows_without_ridge_have_least_norm(structure, side, rank):  # R21
     given = oriented(structure, side, np.float64)
     m, n = given.shape
     X = factors((n,), rank)[0]
@@ -279,7 +279,7 @@ def test_any_number_of_threads_gives_the_same_bits(structure, dtype):
 
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="this is the run with the JIT off")
-def test_the_same_with_the_jit_off():
+def test_the_same_with_the_jit_off():  # R56
     outcome = subprocess.run(
         [
             sys.executable,
