@@ -31,6 +31,7 @@ FLOORS = {
     "solvers": 4,
     "model_file": 3,
     "again": 3,
+    "folding": 3,
     "certificate": 4,
     "model": 5,
     "start": 6,

@@ -1,15 +1,16 @@
-"""The problem of a fit anew, in float64, from the data that its caller gives again."""
+"""The problem of a fit anew, in float64: as the model remembers it, or from data given again."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
 from .kernels.chunks import available_threads, one_blas_thread
 from .objective import Objective
-from .problem import build
+from .problem import Problem, build
 from .validation.arrays import check_names, read_names
 from .validation.cells import read_cells
 from .validation.errors import DataWarning
@@ -25,15 +26,52 @@ def problem_of(
     ----------
     model : Factorization
     Y, mask, weights, reg, n_threads : as in `wlrmf.fit`
-        `reg` None: that of the fit.
+        `reg` None: that of the fit. `Y` None: the data of the fit, which a model that was read
+        from a file, copied or folded in does not have.
 
     Raises
     ------
     TypeError, ValueError
-        If the data make no sense or have not the shape or the names of the fit; if the ridge is
-        needed.
+        If the data make no sense or have not the shape or the names of the fit; if they or the
+        ridge are needed.
     """
     threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
+    left, right = (np.array(f, np.float64, order="C") for f in (model.left, model.right))
+    if Y is None:
+        problem = _remembered(model, mask, weights, threads)
+    else:
+        problem = _given(model, Y, mask, weights, threads)
+    row_reg, col_reg = _ridges(model, reg)
+    with one_blas_thread():
+        objective = Objective(
+            problem,
+            spread_reg(row_reg, model.reg_scaling, problem.row_counts(), problem.dtype),
+            spread_reg(col_reg, model.reg_scaling, problem.col_counts(), problem.dtype),
+            model.layout,
+        )
+    return objective, left, right
+
+
+def _remembered(model: Any, mask: Any, weights: Any, threads: int) -> Problem:
+    """The problem that the fit had, every array of numbers in it widened to float64."""
+    for name, value in (("mask", mask), ("weights", weights)):
+        if value is not None:
+            raise ValueError(f"`{name}` needs `Y` beside it: without `Y` those of the fit are used")
+    if model.problem is None:
+        raise ValueError(
+            "`Y` is needed, with the mask and weights of the fit: this model does not have them "
+            "(it was read from a file, copied, folded in or released)"
+        )
+    wide = {
+        field.name: value.astype(np.float64, copy=False)
+        for field in fields(model.problem)
+        if isinstance(value := getattr(model.problem, field.name), np.ndarray)
+        and value.dtype.kind == "f"
+    }
+    return replace(model.problem, n_threads=threads, **wide)
+
+
+def _given(model: Any, Y: Any, mask: Any, weights: Any, threads: int) -> Problem:
     names = read_names(Y)
     check_names("Y", "rows", names[0], model.row_names, "the fit")
     check_names("Y", "columns", names[1], model.col_names, "the fit")
@@ -44,17 +82,8 @@ def problem_of(
     baseline = None
     if model.base_v is not None:
         baseline = np.broadcast_to(np.asarray(model.base_u, float), shape[:1]).copy(), model.base_v
-    row_reg, col_reg = _ridges(model, reg)
     with one_blas_thread():
-        problem = build(read_cells(Y, mask, weights, baseline, np.float64), threads)
-        objective = Objective(
-            problem,
-            spread_reg(row_reg, model.reg_scaling, problem.row_counts(), problem.dtype),
-            spread_reg(col_reg, model.reg_scaling, problem.col_counts(), problem.dtype),
-            model.layout,
-        )
-    left, right = (np.array(f, np.float64, order="C") for f in (model.left, model.right))
-    return objective, left, right
+        return build(read_cells(Y, mask, weights, baseline, np.float64), threads)
 
 
 def check_loss(model: Any, objective: Objective, loss: float) -> None:

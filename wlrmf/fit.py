@@ -122,6 +122,8 @@ def fit(
     Returns
     -------
     Factorization
+        It remembers the data and the last state of the fit, for `Factorization.certificate` and to
+        go on from; ``model.released()`` is without them.
 
     Raises
     ------
@@ -240,6 +242,7 @@ def _finish(objective: Objective, end: End, **about: Any) -> Factorization:
         trace=end.last.trace,
         n_regularized=deficient,
         state=end.last,
+        problem=replace(objective.problem),  # a fresh one: without what was derived on the way
         **about,
     )
 
