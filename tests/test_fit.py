@@ -588,6 +588,7 @@ def test_progress_callback_and_log(table, caplog, capsys):
     assert captured.out == captured.err == ""
 
 
+@pytest.mark.large
 def test_two_fits_in_two_threads_at_once():
     from threadpoolctl import threadpool_info
 

@@ -125,6 +125,7 @@ def test_best_rows(structure, side, dtype, pinned, rank):
     close(W, best_rows(*dense_twin(given), X, reg, fixed), dtype, 10)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("structure", ["observed", "weighted", "rank-one", "dense"])
 @both_dtypes
 @pytest.mark.parametrize("rank", [7, 16, 24, 50, 80])
@@ -165,6 +166,7 @@ def test_near_rows(structure, side, rank):
     close(moved - W, wanted, np.float64, 1e4)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("structure", LISTS)
 @sides
 @both_dtypes
@@ -230,6 +232,7 @@ def test_a_row_without_cells_gets_zeros(structure):
         assert np.isfinite(W).all()
 
 
+@pytest.mark.large
 @all_structures
 def test_several_chunks_and_blocks(structure):
     """Sizes above one chunk, one block and one panel, where edges can go wrong."""
@@ -259,6 +262,7 @@ def test_sums_and_counts(structure):
     np.testing.assert_array_equal(given.col_counts(), given.T.row_counts())
 
 
+@pytest.mark.large
 @all_structures
 @both_dtypes
 def test_any_number_of_threads_gives_the_same_bits(structure, dtype):
@@ -298,6 +302,14 @@ def test_the_same_with_the_jit_off():  # R56
         check=False,
     )
     assert outcome.returncode == 0, outcome.stdout[-3000:]
+
+
+@pytest.mark.skipif(not numba.config.BOUNDSCHECK, reason="only in the run that checks bounds")
+def test_bounds_are_checked():
+    from wlrmf.kernels import transpose
+
+    with pytest.raises(IndexError, match="out of bounds"):
+        transpose.count(np.array([0, 99], np.int32), 0, 2, np.zeros(3, np.int64))
 
 
 def test_without_a_place_to_cache_kernels_compile_uncached(monkeypatch):

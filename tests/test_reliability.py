@@ -245,6 +245,7 @@ class TestSparse:
             assert tracemalloc.get_traced_memory()[1] < 2**20
             tracemalloc.stop()
 
+    @pytest.mark.large
     def test_one_row_of_very_many_entries(self):  # R42
         long, short = 10**7, 10**6
         indptr = np.concatenate(([0], np.arange(long, long + short + 1)))

@@ -91,6 +91,7 @@ def test_resumes_from_another_solvers_state(name):
     assert model.n_iter == 8
 
 
+@pytest.mark.large
 @solvers
 def test_any_number_of_threads_gives_the_same_bits(name):  # R55
     given, _ = arguments("observed", m=700, n=300, rank=3, share=0.3)
@@ -287,6 +288,7 @@ def test_the_callbacks_choice_stands_among_several_starts():
     np.testing.assert_array_equal(model.right, seen[-1].X)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("reg", [1.0, 5.0])
 @pytest.mark.parametrize("structure", ["observed", "baseline"])
 def test_inexact_sweeps_end_where_exact_ones_do(structure, reg):
@@ -422,6 +424,7 @@ class TestHonestEnds:
             model = fit("dense", "als", solver=Idle())
         assert not model.success
 
+    @pytest.mark.large
     def test_the_acceleration_accelerates(self):
         given, _ = arguments("observed", m=60, n=50, rank=4, share=0.3, noise=0.5)
         stop = Stop(gtol=1e-6, ftol=0, max_iter=3000)

@@ -10,7 +10,7 @@ import numpy as np
 from .arrays import Csr, as_matrix, cell_numbers, check_names, read_names
 from .errors import at, describe, first_where
 from .options import read_real, read_vector
-from .ranges import check_level, check_range, check_together, largest
+from .ranges import check_level, check_range, check_together
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +114,11 @@ def read_dtype(dtype: Any, given: np.dtype) -> np.dtype:
 
 
 def _check_ranges(cells: Cells) -> None:
-    check_range(cells.Y, "Y")
-    check_range(cells.A2, "the squared weight")
-    check_range(cells.u, "baseline")
-    check_range(cells.v, "baseline")
-    own = largest(cells.A2) if cells.A2.size else 1.0
-    check_together(cells.Y, max(own, largest(cells.u) * largest(cells.v)))
-    check_level(cells.A2)
+    y = check_range(cells.Y, "Y")
+    own = check_range(cells.A2, "the squared weight") if cells.A2.size else 1.0
+    u, v = check_range(cells.u, "baseline"), check_range(cells.v, "baseline")
+    check_together(y, max(own, u * v), cells.Y.dtype)
+    check_level(cells.A2, own)
 
 
 def _nothing(cells: Cells) -> bool:

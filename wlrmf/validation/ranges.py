@@ -13,36 +13,40 @@ PRODUCT = {4: 1e33, 8: 1e150}  # of Y and a weight together
 LEVEL = 1e6  # largest weight against the least: beyond, the rows' systems need float64
 
 
-def check_range(values: np.ndarray, name: str) -> None:
-    """Refuse numbers whose squares and products would leave the range of their type."""
-    most, limit = largest(values), RANGE[values.dtype.itemsize]
+def check_range(values: np.ndarray, name: str) -> float:
+    """Refuse numbers whose squares and products would leave the range of their type.
+
+    Returns the largest absolute value.
+    """
+    most, limit = _largest(values), RANGE[values.dtype.itemsize]
     if most and not 1 / limit <= most <= limit:
         raise ValueError(
             f"the largest of {name} is {most:.3g}; {values.dtype} can work with "
             f"{1 / limit:.0e} to {limit:.0e}: multiply by a constant{_wider(values.dtype)}"
         )
+    return most
 
 
-def check_together(Y: np.ndarray, weight: float) -> None:
-    """Refuse targets y and weights c that are each in range, but not together.
+def check_together(y: float, weight: float, dtype: np.dtype) -> None:
+    """Refuse the largest target y and the largest weight c, in range each, but not together.
 
     At factors of the size of √y a gradient is of the size of c y √y, and the quartic along a
     direction has coefficients up to c³ y²: the squares of c y √y and c y √c must be in range.
     """
-    y, limit = largest(Y), PRODUCT[Y.dtype.itemsize]
+    limit = PRODUCT[dtype.itemsize]
     low, high = (y * weight * end(y, weight) ** 0.5 for end in (min, max))
     if low and not (1 / limit <= low and high <= limit):
         raise ValueError(
             f"the largest of Y, {y:.3g}, and of the squared weights, {weight:.3g}, are beyond what "
-            f"{Y.dtype} can work with together: multiply one by a constant{_wider(Y.dtype)}"
+            f"{dtype} can work with together: multiply one by a constant{_wider(dtype)}"
         )
 
 
-def check_level(weights: np.ndarray) -> None:
-    """Warn of weights that leave float32 too few digits to solve a row by."""
+def check_level(weights: np.ndarray, most: float) -> None:
+    """Warn of weights, of which the largest is given, that leave float32 too few digits."""
     if weights.dtype != np.float32 or weights.size == 0:
         return
-    most, least = largest(weights), float(weights.min(where=weights > 0, initial=np.inf))
+    least = float(weights.min(where=weights > 0, initial=np.inf))
     if most > LEVEL * least:
         warnings.warn(
             f"the squared weights go from {least:.3g} to {most:.3g}: rows of few heavy cells can "
@@ -52,7 +56,7 @@ def check_level(weights: np.ndarray) -> None:
         )
 
 
-def largest(values: np.ndarray) -> float:
+def _largest(values: np.ndarray) -> float:
     """The largest absolute value, 0 of none; a NaN or infinity is one."""
     return max(float(values.max()), -float(values.min())) if values.size else 0.0
 
