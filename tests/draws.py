@@ -1,15 +1,17 @@
 """What the laws are drawn over: problems of every structure, and arrays laid out in every way."""
 
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 from cases import STRUCTURES, arguments
 from hypothesis import assume
 from hypothesis import strategies as st
 
 import wlrmf
-from wlrmf.problem import build
+from wlrmf.problem import build, dense, listing, observed
 from wlrmf.solvers import ALS, SOLVERS
 from wlrmf.validation import read_cells
 
@@ -154,6 +156,25 @@ LAYOUTS = {
 FORMATS = ("coo", "csr", "csc", "bsr", "lil", "dok", "dia")
 
 
+def backwards(compressed):
+    """The entries of each row (column) last to first."""
+    out = compressed.copy()
+    for lo, hi in zip(out.indptr[:-1], out.indptr[1:], strict=True):
+        out.indices[lo:hi] = compressed.indices[lo:hi][::-1]
+        out.data[lo:hi] = compressed.data[lo:hi][::-1]
+    out.has_sorted_indices = False
+    return out
+
+
+@contextmanager
+def small_chunks():
+    """Chunks of single rows, so that small problems too are spread over threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (dense, listing, observed):
+            patch.setattr(module, "CHUNK", 1)
+        yield
+
+
 def formatted(matrix, form, seed):
     """A sparse matrix in another format, its entries in another order and its indices wide."""
     coo = sp.coo_array(matrix)
@@ -161,6 +182,8 @@ def formatted(matrix, form, seed):
     coords = tuple(index[order].astype(np.int64) for index in coo.coords)
     mixed = sp.coo_array((coo.data[order], coords), shape=coo.shape)
     whole = coo.nnz == coo.shape[0] * coo.shape[1]
+    if form in ("csr", "csc"):
+        return backwards(mixed.asformat(form))
     if (form == "bsr" and not whole) or (form == "dia" and not (whole and coo.data.all())):
         form = "csr"  # bsr fills its blocks with zeros, dia drops those that are stored
     return mixed if form == "coo" else mixed.asformat(form)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from draws import FEW, ITERATIVE, SPARSE, fit, judged, same
+from draws import FEW, ITERATIVE, SPARSE, backwards, fit, judged, same
 from naive import best_rows
 
 import wlrmf
@@ -224,9 +224,8 @@ class TestSparse:
             turned = S.asformat(form).copy()
             assert turned.has_sorted_indices  # which scipy keeps in mind
             assert turned.has_canonical_format
-            for lo, hi in zip(turned.indptr[:-1], turned.indptr[1:], strict=True):
-                turned.indices[lo:hi] = turned.indices[lo:hi][::-1].copy()
-                turned.data[lo:hi] = turned.data[lo:hi][::-1].copy()
+            turned = backwards(turned)
+            turned.has_sorted_indices = True
             same(wlrmf.fit(turned, rank=2, reg=0.1, stop=FEW), wanted)
         twice = sp.coo_array(([1.0, 2, 3], ([0, 0, 1], [1, 1, 2])), shape=(3, 3))
         twice.has_canonical_format = True

@@ -39,6 +39,7 @@ def twin(structure):
     return dense_twin(build(read_cells(**given)))
 
 
+@pytest.mark.large
 @solvers
 @structures
 def test_descends_to_a_stationary_point(name, structure):
@@ -57,6 +58,7 @@ def test_descends_to_a_stationary_point(name, structure):
     assert model.value == pytest.approx(wanted, rel=1e-12)
 
 
+@pytest.mark.large
 @solvers
 @pytest.mark.parametrize("structure", ["complete", "dense", "observed", "weighted"])
 @pytest.mark.parametrize("noise", [0.0, 1e-8])
@@ -118,6 +120,7 @@ def test_keeps_the_dtype(name, dtype):  # R06
     assert isinstance(model.value, float)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("name", ["als", "gd", "lbfgs"])
 def test_float32_ends_near_float64(name):
     values = []
@@ -219,6 +222,7 @@ def test_budgets(name):  # R46
     assert model.value == pytest.approx(objective(T, C, model.left, model.right, *ridge))
 
 
+@pytest.mark.large
 def test_a_fit_that_hits_the_default_budget_says_so():
     given, _ = arguments("observed")
     short = GradientDescent()
