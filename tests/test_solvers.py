@@ -399,6 +399,7 @@ class TestHonestEnds:
             wanted, rel=1e-3
         )
 
+    @pytest.mark.large
     def test_ill_conditioned_rows_do_not_raise_the_value(self):
         for seed in (17, 20, 33):
             rng = np.random.default_rng(seed)
