@@ -151,6 +151,27 @@ def test_retracting_and_balancing_change_no_value(kind):
     assert objective.value(W, X) == pytest.approx(at.value, rel=1e-12)
 
 
+@pytest.mark.parametrize("kind", [make, biased])
+def test_with_a_ridge_balanced_factors_have_the_least(kind):
+    objective, W, X = kind("dense", reg=0.7)
+    reduced, at = objective.reduced, solved(objective, W, X)
+    left, right = reduced.balanced(at)
+    s = reduced.shared
+    before, after = (a[:, s] @ b[:, s].T for a, b in ((at.left, at.right), (left, right)))
+    np.testing.assert_allclose(after, before, atol=1e-12)
+
+    def ridge(G):
+        parts = left[:, s] @ G, right[:, s] @ np.linalg.inv(G).T
+        regs = reduced.reg_kept, reduced.reg_gone
+        return sum((r[:, None] * part**2).sum() for part, r in zip(parts, regs, strict=True))
+
+    least, rng = ridge(np.eye(2)), np.random.default_rng(8)
+    for size in (1e-3, 0.1, 1.0):
+        for _ in range(20):
+            assert ridge(np.eye(2) + size * rng.standard_normal((2, 2))) >= least * (1 - 1e-12)
+    assert least < ridge(np.diag([1.2, 0.9])) - 1e-3
+
+
 @pytest.mark.parametrize("dense", [0, 500])
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_band_is_solved_from_random_starts(dense, flip):

@@ -180,13 +180,28 @@ class Reduced:
         return _basis(at.left[:, self.gone]) if self.bare else np.empty((len(at.left), 0))
 
     def balanced(self, at: Solved) -> tuple[np.ndarray, np.ndarray]:
-        """Without a ridge: both factors scaled to the same norm; with one, as they are."""
+        """Both factors, of the same prediction, shared between them so that the ridge is least.
+
+        Along ``left G``, ``right G^-T`` the model knows little of F. With A and B the Gram matrices
+        of the shared columns under the ridges, tr(A S) + tr(B S^-1) is least over S = G G' where
+        S A S = B: the geometric mean of A^-1 and B (Bhatia 2007, Positive Definite Matrices, 4.1).
+        Without a ridge both get the same norm.
+        """
         left, right = at.left.copy(), at.right.copy()
-        sizes = [float(np.linalg.norm(factor[:, self.shared])) for factor in (left, right)]
-        if self.bare and min(sizes) > 0:
-            root = (sizes[1] / sizes[0]) ** 0.5
-            left[:, self.shared] *= root
-            right[:, self.shared] /= root
+        first, second = left[:, self.shared], right[:, self.shared]
+        if self.bare:
+            sizes = np.linalg.norm(first), np.linalg.norm(second)
+            if min(sizes) > 0:
+                first *= (sizes[1] / sizes[0]) ** 0.5
+                second *= (sizes[0] / sizes[1]) ** 0.5
+            return left, right
+        A = first.T @ (self.reg_kept[:, None] * first)
+        B = second.T @ (self.reg_gone[:, None] * second)
+        root, inverse = _roots(A)
+        middle, _ = _roots(root @ B @ root)
+        G, undo = _roots(inverse @ middle @ inverse)
+        if undo.any():
+            left[:, self.shared], right[:, self.shared] = first @ G, second @ undo
         return left, right
 
     def retracted(self, left: np.ndarray) -> np.ndarray:
@@ -211,6 +226,14 @@ class Reduced:
 def _basis(columns: np.ndarray) -> np.ndarray:
     U, s, _ = np.linalg.svd(columns, full_matrices=False)
     return U[:, s > LEAST * s.max(initial=0)]
+
+
+def _roots(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A^½ and A^-½ of a positive definite matrix; zeros for any other."""
+    values, Q = np.linalg.eigh(A)
+    if not values.min(initial=np.inf) > LEAST * values.max(initial=0):
+        return np.zeros_like(A), np.zeros_like(A)
+    return (Q * np.sqrt(values)) @ Q.T, (Q / np.sqrt(values)) @ Q.T
 
 
 def _ridge(reg: np.ndarray, factor: np.ndarray) -> float:
