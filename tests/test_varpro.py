@@ -152,6 +152,29 @@ def test_retracting_and_balancing_change_no_value(kind):
 
 
 @pytest.mark.parametrize("kind", [make, biased])
+def test_dependent_columns_give_way_to_new_directions(kind):
+    objective, W, X = kind("dense")
+    reduced = objective.reduced
+    left, right = reduced.pair(W, X)
+    left[:, reduced.shared] = 1.0
+    at = reduced.solve(left, right)
+    free = reduced.retracted(left)
+    assert reduced.solve(free, right).value < at.value - 1e-3
+    shared = free[:, reduced.shared]
+    np.testing.assert_allclose(shared.T @ shared, np.eye(2), atol=1e-12)
+
+
+def test_a_start_that_is_a_saddle_is_left():
+    rng = np.random.default_rng(5)
+    truth = rng.standard_normal((30, 2)) @ rng.standard_normal((2, 20))
+    Y = np.where(rng.random(truth.shape) < 0.7, truth, np.nan)
+    start = np.ones((2, 30)), np.ones((2, 20))
+    for bias in (False, True):
+        model = wlrmf.fit(Y, rank=2, solver="varpro", start=start, bias=bias)
+        assert np.nanmax(np.abs(model.reconstruct() - Y)) < 1e-6
+
+
+@pytest.mark.parametrize("kind", [make, biased])
 def test_with_a_ridge_balanced_factors_have_the_least(kind):
     objective, W, X = kind("dense", reg=0.7)
     reduced, at = objective.reduced, solved(objective, W, X)

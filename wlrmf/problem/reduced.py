@@ -205,22 +205,33 @@ class Reduced:
         return left, right
 
     def retracted(self, left: np.ndarray) -> np.ndarray:
-        """Without a ridge: a kept factor of the same value with orthonormal columns."""
+        """Without a ridge: a kept factor with orthonormal columns and of no larger value.
+
+        The value depends on what the columns span; dependent ones give way to new directions.
+        """
         if not self.bare:
             return left
         given = np.r_[self.gone.start : self.shared.start, self.shared.stop : self.gone.stop]
         coef = np.r_[self.kept.start : self.shared.start, self.shared.stop : self.kept.stop]
-        out = left.copy()
-        others = _basis(left[:, given])
-        rest = left[:, self.shared] - others @ (others.T @ left[:, self.shared])
-        U, R = np.linalg.qr(rest)
-        diagonal = np.abs(np.diag(R))
-        if U.shape != rest.shape or diagonal.min(initial=1) <= LEAST * diagonal.max(initial=1):
-            return out  # dependent columns: a basis of theirs would add directions
+        out, others = left.copy(), _basis(left[:, given])
+        shared = left[:, self.shared]
+        if len(left) < others.shape[1] + shared.shape[1]:
+            return out
+        U, R = np.linalg.qr(_beside(others, shared))
+        dependent = np.abs(np.diag(R)) <= LEAST * np.linalg.norm(shared, axis=0)
+        if dependent.any():
+            new = np.random.default_rng(0).standard_normal(shared.shape)
+            U, _ = np.linalg.qr(_beside(others, np.where(dependent, new, U)))
         out[:, self.shared] = U
-        basis = np.hstack([others, U])
-        out[:, coef] -= basis @ (basis.T @ left[:, coef])
+        out[:, coef] = _beside(np.hstack([others, U]), left[:, coef])
         return out
+
+
+def _beside(basis: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """What of the columns is orthogonal to an orthonormal basis."""
+    for _ in range(2):  # once leaves rounding of the columns' size, which may be all there is
+        columns = columns - basis @ (basis.T @ columns)
+    return columns
 
 
 def _basis(columns: np.ndarray) -> np.ndarray:
