@@ -189,7 +189,7 @@ class TestMessages:
         (name,) = stop
         for category in (ConvergenceWarning, wlrmf.ConvergenceWarning):
             with pytest.warns(category, match=f"stopped at {name}=.* give it more"):
-                MatrixFactorization(2, **stop).fit(table[1])
+                MatrixFactorization(2, solver="als", **stop).fit(table[1])
 
 
 class TestManners:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +16,9 @@ from .objective import Objective
 from .problem import build
 from .progress import progress_bar
 from .result import Status
-from .solvers import get_solver
-from .solvers.base import End, Solver, State, Stop, minimise
+from .runs import run_all
+from .solvers import choose, get_solver
+from .solvers.base import End, State, Stop
 from .start import read_pins, starts
 from .validation.arrays import read_names
 from .validation.cells import Cells, read_cells
@@ -28,6 +28,7 @@ from .validation.options import (
     read_int,
     read_rank,
     read_reg,
+    read_starts,
     spread_reg,
 )
 
@@ -48,7 +49,7 @@ def fit(
     pinned_X: Any = None,
     solver: Any = "auto",
     start: Any = None,
-    n_starts: int = 1,
+    n_starts: int | str = 1,
     stop: Stop | None = None,
     seed: Any = None,
     dtype: Any = None,
@@ -92,16 +93,20 @@ def fit(
     pinned_X : array, shape (q, n), optional
         Rows of X with given values, the other way round.
     solver : str or object
-        ``"auto"`` (``"svd"`` where the optimum has a closed form, otherwise ``"als"``), ``"svd"``,
-        ``"als"``, ``"gd"``, ``"scaled-gd"``, ``"lbfgs"``, ``"varpro"``, or a solver such as
-        ``wlrmf.solvers.ALS(acceleration=None)``.
+        ``"auto"``, ``"svd"``, ``"als"``, ``"gd"``, ``"scaled-gd"``, ``"lbfgs"``, ``"varpro"``, or a
+        solver such as ``wlrmf.solvers.ALS(acceleration=None)``. ``"auto"`` is ``"svd"`` where the
+        optimum has a closed form, ``"varpro"`` on small problems with hardly any ridge, where
+        other methods end in worse optima, and otherwise ``"als"``; see `wlrmf.solvers.choose`.
     start : pair (W, X), Factorization or State, optional
         Where to begin; a State (``model.state``) goes on as if the fit had not stopped (but for
         ``"lbfgs"``, whose memory is SciPy's and begins anew). Default:
-        the leading singular vectors of the weighted data, missing cells as 0.
-    n_starts : int
-        Number of starts, the default one and then random ones; the model with the least value is
-        returned.
+        the leading singular vectors of the weighted data, missing cells as 0; for ``"varpro"`` a
+        path on which factors join one by one while a ridge falls, see `wlrmf.path.Path`.
+    n_starts : int or "repeat"
+        Number of starts, the default one and then others, most of them random; the model with the
+        least value is returned, and its `optima` tells what was found. ``"repeat"``: until the
+        least value has been met twice (100 starts at most). Without a callback they run side by
+        side on `n_threads`.
     stop : Stop, optional
         Tolerances, iterations and seconds; see `Stop`.
     seed : int, numpy Generator, RandomState or SeedSequence, optional
@@ -111,9 +116,9 @@ def fit(
     n_threads : int, optional
         Default: the processors this process may use. The result is the same, to the bit, for any.
     callback : callable, optional
-        Called with the `State` after each iteration of each start. Raising StopIteration ends the
-        fit with the best point so far, ``StopIteration(state)`` with that earlier state (the best
-        by a measure of the caller's); any other exception passes.
+        Called with the `State` after each iteration from each start, not on the path to one.
+        Raising StopIteration ends the fit with the best point so far, ``StopIteration(state)`` with
+        that earlier state (the best by a measure of the caller's); any other exception passes.
     progress : bool
         Show a progress bar (on a terminal, for fits longer than a second).
     throw : bool
@@ -158,6 +163,7 @@ def fit(
         raise TypeError(f"`callback` must be callable; got {describe(callback)}")
     if stop is not None and not isinstance(stop, Stop):
         raise TypeError(f"`stop` must be a wlrmf.Stop; got {describe(stop)}")
+    number = read_starts(n_starts)
     cells = read_cells(Y, mask, weights, baseline, dtype)
     threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
     row_reg, col_reg = read_reg(reg, cells.shape)
@@ -173,12 +179,14 @@ def fit(
             spread_reg(col_reg, reg_scaling, problem.col_counts(), problem.dtype),
             layout,
         )
-        if isinstance(solver, str) and solver == "auto":
-            solver = "svd" if "svd" in objective.provides else "als"
-        chosen = get_solver(solver)
-        states = starts(objective, pins, start, n_starts, seed, chosen)
+        chosen = (
+            choose(objective)
+            if isinstance(solver, str) and solver == "auto"
+            else get_solver(solver)
+        )
+        begins = starts(objective, pins, start, number, seed, chosen)
         with progress_bar(progress, callback) as watch:
-            ends = _run_all(objective, chosen, states, stop or Stop(), watch)
+            ends = run_all(objective, chosen, begins, stop or Stop(), watch, number is None)
         values = tuple(end.best.value for end in ends)
         model = _finish(
             objective,
@@ -194,24 +202,6 @@ def fit(
         )
     _tell(model, default_stop=stop is None, throw=throw)
     return model
-
-
-def _run_all(
-    objective: Objective,
-    solver: Solver,
-    states: Iterable[State],
-    stop: Stop,
-    callback: Callable[[State], Any] | None,
-) -> list[End]:
-    """One run from each start, within one budget of seconds."""
-    begin, whole, ends = time.perf_counter(), stop.max_seconds, []
-    for state in states:
-        ends.append(minimise(objective, solver, state, stop, callback))
-        if whole is not None:
-            stop = replace(stop, max_seconds=max(0.0, whole - (time.perf_counter() - begin)))
-        if ends[-1].status is Status.CALLBACK or stop.max_seconds == 0:
-            break
-    return ends
 
 
 def _best(ends: list[End]) -> End:
@@ -242,7 +232,7 @@ def _finish(objective: Objective, end: End, **about: Any) -> Factorization:
         trace=end.last.trace,
         n_regularized=deficient,
         state=end.last,
-        problem=replace(objective.problem),  # a fresh one: without what was derived on the way
+        problem=replace(objective.problem),  # type: ignore[type-var]  # without what it derived
         **about,
     )
 

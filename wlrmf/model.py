@@ -15,7 +15,7 @@ from .certificate import Certificate
 from .kernels.chunks import available_threads, one_blas_thread
 from .objective import Layout, Objective
 from .problem import Problem, build
-from .result import Counts, Status, Trace
+from .result import Counts, Status, Trace, optima
 from .solvers.base import State
 from .validation.arrays import read_names
 from .validation.errors import ConvergenceWarning
@@ -108,6 +108,15 @@ class Factorization:
     def X(self) -> np.ndarray:
         """Column factors, shape (rank, n)."""
         return self.right[:, self.layout.shared].T
+
+    @property
+    def optima(self) -> list[tuple[float, int]]:
+        """The values that the starts ended with and how often each was met, the least first.
+
+        Values within a millionth of each other count as one. A least value that several starts met
+        is more likely to be the least there is.
+        """
+        return optima(self.start_values)
 
     @property
     def rank(self) -> int:

@@ -11,7 +11,7 @@ never moves and bears no ridge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -198,6 +198,11 @@ class Objective:
         layout, regs = self.layout, (self.reg_W, self.reg_X)
         listing = self.problem.listing  # type: ignore[attr-defined]
         return Reduced.of(listing, regs, (layout.free_W, layout.free_X), layout.shared)
+
+    def eased(self, rank: int, least: float) -> Objective:
+        """The same problem at another rank, with no ridge below `least`."""
+        reg_W, reg_X = (np.maximum(reg, reg.dtype.type(least)) for reg in (self.reg_W, self.reg_X))
+        return replace(self, reg_W=reg_W, reg_X=reg_X, layout=replace(self.layout, rank=rank))
 
     def eliminate(self, left: np.ndarray, right: np.ndarray) -> Solved:
         """Exact minimiser over the longer factor's free columns, see `Reduced.solve`."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
+
+SAME = 1e-6  # values that differ by less, relative, are of one optimum
 
 
 class Status(Enum):
@@ -80,3 +83,22 @@ class Counts:
     row_solves: int = 0  # half sweeps: all rows of one factor
     row_steps: int = 0  # the same, inexact: some steps in each row
     line: int = 0
+
+    def add(self, other: Counts) -> None:
+        """The work of another run as well."""
+        for name, number in vars(other).items():
+            setattr(self, name, getattr(self, name) + number)
+
+
+def optima(values: Iterable[float], rounding: float = 0.0) -> list[tuple[float, int]]:
+    """Each value that starts ended with and how often, from the least on; only finite ones.
+
+    Values that differ by a millionth, or by `rounding`, are of one optimum.
+    """
+    found: list[tuple[float, int]] = []
+    for value in sorted(float(v) for v in values if np.isfinite(v)):
+        if found and value - found[-1][0] <= SAME * abs(value) + rounding:
+            found[-1] = found[-1][0], found[-1][1] + 1
+        else:
+            found.append((value, 1))
+    return found

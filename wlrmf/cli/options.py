@@ -47,6 +47,21 @@ class Ridge(click.ParamType):
         return numbers if len(numbers) == 2 else numbers[0]
 
 
+class Starts(click.ParamType):
+    """A number of starts, or the word repeat."""
+
+    name = "starts"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """An int or "repeat"; the library judges the number."""
+        if value == "repeat" or isinstance(value, int):
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            return self.fail(f"{value!r} is neither a whole number nor repeat", param, ctx)
+
+
 def data_options(command: Any) -> Any:
     """What says how FILE is to be read, for every command that reads one."""
     return _with(
@@ -105,7 +120,12 @@ def fit_options(command: Any) -> Any:
             "--ftol", type=float, metavar="X", help="Stop when the value changes this little."
         ),
         click.option("--seed", type=int, metavar="N", help="Of all random numbers. Default: 0."),
-        click.option("--n-starts", type=int, metavar="N", help="Keep the best of so many starts."),
+        click.option(
+            "--n-starts",
+            type=Starts(),
+            metavar="N|repeat",
+            help="Keep the best of so many starts; repeat: until the best has come twice.",
+        ),
         click.option(
             "--threads", "n_threads", type=int, metavar="N", help="Default: all processors."
         ),

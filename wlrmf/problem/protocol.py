@@ -47,6 +47,10 @@ class Problem(Protocol):
         """Observed cells; with a baseline weight, stored cells."""
 
     @property
+    def n_threads(self) -> int:
+        """Threads that its passes over the data may use."""
+
+    @property
     def T(self) -> Problem:
         """The same problem with the roles of W and X exchanged."""
 

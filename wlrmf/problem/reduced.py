@@ -180,38 +180,72 @@ class Reduced:
         return _basis(at.left[:, self.gone]) if self.bare else np.empty((len(at.left), 0))
 
     def balanced(self, at: Solved) -> tuple[np.ndarray, np.ndarray]:
-        """Without a ridge: both factors scaled to the same norm; with one, as they are."""
+        """Both factors, of the same prediction, shared between them so that the ridge is least.
+
+        Along ``left G``, ``right G^-T`` the model knows little of F. With A and B the Gram matrices
+        of the shared columns under the ridges, tr(A S) + tr(B S^-1) is least over S = G G' where
+        S A S = B: the geometric mean of A^-1 and B (Bhatia 2007, Positive Definite Matrices, 4.1).
+        Without a ridge both get the same norm.
+        """
         left, right = at.left.copy(), at.right.copy()
-        sizes = [float(np.linalg.norm(factor[:, self.shared])) for factor in (left, right)]
-        if self.bare and min(sizes) > 0:
-            root = (sizes[1] / sizes[0]) ** 0.5
-            left[:, self.shared] *= root
-            right[:, self.shared] /= root
-        left[np.diff(self.listing.turned[0]) == 0, self.kept] = 0  # empty, but retracted too
+        first, second = left[:, self.shared], right[:, self.shared]
+        if self.bare:
+            sizes = np.linalg.norm(first), np.linalg.norm(second)
+            if min(sizes) > 0:
+                first *= (sizes[1] / sizes[0]) ** 0.5
+                second *= (sizes[0] / sizes[1]) ** 0.5
+            left[np.diff(self.listing.turned[0]) == 0, self.kept] = 0  # empty, but retracted too
+            return left, right
+        A = first.T @ (self.reg_kept[:, None] * first)
+        B = second.T @ (self.reg_gone[:, None] * second)
+        root, inverse = _roots(A)
+        middle, _ = _roots(root @ B @ root)
+        G, undo = _roots(inverse @ middle @ inverse)
+        if undo.any():
+            left[:, self.shared], right[:, self.shared] = first @ G, second @ undo
         return left, right
 
     def retracted(self, left: np.ndarray) -> np.ndarray:
-        """Without a ridge: a kept factor of the same value with orthonormal columns."""
+        """Without a ridge: a kept factor with orthonormal columns and of no larger value.
+
+        The value depends on what the columns span; dependent ones give way to new directions.
+        """
         if not self.bare:
             return left
         given = np.r_[self.gone.start : self.shared.start, self.shared.stop : self.gone.stop]
         coef = np.r_[self.kept.start : self.shared.start, self.shared.stop : self.kept.stop]
-        out = left.copy()
-        others = _basis(left[:, given])
-        rest = left[:, self.shared] - others @ (others.T @ left[:, self.shared])
-        U, R = np.linalg.qr(rest)
-        diagonal = np.abs(np.diag(R))
-        if U.shape != rest.shape or diagonal.min(initial=1) <= LEAST * diagonal.max(initial=1):
-            return out  # dependent columns: a basis of theirs would add directions
+        out, others = left.copy(), _basis(left[:, given])
+        shared = left[:, self.shared]
+        if len(left) < others.shape[1] + shared.shape[1]:
+            return out
+        U, R = np.linalg.qr(_beside(others, shared))
+        dependent = np.abs(np.diag(R)) <= LEAST * np.linalg.norm(shared, axis=0)
+        if dependent.any():
+            new = np.random.default_rng(0).standard_normal(shared.shape)
+            U, _ = np.linalg.qr(_beside(others, np.where(dependent, new, U)))
         out[:, self.shared] = U
-        basis = np.hstack([others, U])
-        out[:, coef] -= basis @ (basis.T @ left[:, coef])
+        out[:, coef] = _beside(np.hstack([others, U]), left[:, coef])
         return out
+
+
+def _beside(basis: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """What of the columns is orthogonal to an orthonormal basis."""
+    for _ in range(2):  # once leaves rounding of the columns' size, which may be all there is
+        columns = columns - basis @ (basis.T @ columns)
+    return columns
 
 
 def _basis(columns: np.ndarray) -> np.ndarray:
     U, s, _ = np.linalg.svd(columns, full_matrices=False)
     return U[:, s > LEAST * s.max(initial=0)]
+
+
+def _roots(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A^½ and A^-½ of a positive definite matrix; zeros for any other."""
+    values, Q = np.linalg.eigh(A)
+    if not values.min(initial=np.inf) > LEAST * values.max(initial=0):
+        return np.zeros_like(A), np.zeros_like(A)
+    return (Q * np.sqrt(values)) @ Q.T, (Q / np.sqrt(values)) @ Q.T
 
 
 def _ridge(reg: np.ndarray, factor: np.ndarray) -> float:

@@ -62,7 +62,7 @@ class VarPro:
     """
 
     damping: float = 1e-3
-    dense: int = 500
+    dense: int = 300
     inexact: float = 1e-2
 
     name: ClassVar[str] = "varpro"
@@ -98,6 +98,7 @@ class VarPro:
                     at, damping = after, max(damping / DOWN, LEAST)
                     break
             damping *= UP
-        W, X = reduced.pair(*reduced.balanced(at))
-        W, X = W.astype(state.W.dtype), X.astype(state.X.dtype)
-        return state.moved(objective, W, X, kept=at.left, damping=min(damping, MOST))
+        left, right = reduced.balanced(at)
+        W, X = (factor.astype(state.W.dtype) for factor in reduced.pair(left, right))
+        kept = at.left if reduced.bare else left
+        return state.moved(objective, W, X, kept=kept, damping=min(damping, MOST))

@@ -167,6 +167,15 @@ def _cast(factor: np.ndarray, name: str, dtype: np.dtype) -> np.ndarray:
     return cast
 
 
+def read_starts(n_starts: Any) -> int | None:
+    """A number of starts; None for "repeat"."""
+    if isinstance(n_starts, str):
+        if n_starts != "repeat":
+            raise ValueError(f'`n_starts` must be an int from 1 on or "repeat"; got {n_starts!r}')
+        return None
+    return read_int(n_starts, "n_starts", 1)
+
+
 def read_seed(seed: Any) -> np.random.Generator:
     """None is the same as 0: a fit without a seed is repeatable too."""
     if isinstance(seed, np.random.Generator):

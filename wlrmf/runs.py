@@ -1,0 +1,112 @@
+"""Many starts: one run from each, in turn or side by side, until enough of them agree."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Any
+
+from .objective import Objective
+from .path import Clock
+from .result import Counts, Status, optima
+from .solvers.base import End, Solver, State, Stop, minimise
+from .start import Start
+
+MOST = 100  # starts until the best value has recurred
+
+
+class _Abandoned(Exception):
+    """Of a run that nobody waits for any more."""
+
+
+def run_all(
+    objective: Objective,
+    solver: Solver,
+    starts: Iterator[Start],
+    stop: Stop,
+    callback: Callable[[State], Any] | None,
+    until_repeat: bool = False,
+) -> list[End]:
+    """The ends of the runs from these starts, within one budget of seconds.
+
+    With `until_repeat` no start is taken after the least value has been met twice, or after `MOST`
+    of them. Without a callback as many run side by side as the problem has threads. Each run is
+    the same, to the bit, for any number of them; so is the list, unless the seconds run out.
+    """
+    clock, ends = Clock(stop), []
+    starts = islice(starts, MOST) if until_repeat else starts
+    for end in _in_turn(objective, solver, starts, clock, callback):
+        ends.append(end)
+        if end.status is Status.CALLBACK or clock.stop().max_seconds == 0:
+            break
+        least = optima([end.best.value for end in ends], objective.rounding)[:1]
+        if until_repeat and any(times > 1 for _, times in least):
+            break
+    return ends
+
+
+def _in_turn(
+    objective: Objective,
+    solver: Solver,
+    starts: Iterator[Start],
+    clock: Clock,
+    callback: Callable[[State], Any] | None,
+) -> Iterator[End]:
+    """The ends in the order of the starts."""
+    threads = objective.problem.n_threads if callback is None else 1
+    ahead = list(islice(starts, 2))
+    starts = chain(ahead, starts)
+    if threads > 1 and len(ahead) > 1:
+        yield from _side_by_side(objective, solver, starts, clock, threads)
+    else:
+        for start in starts:
+            yield _run(objective, solver, start, clock, callback)
+
+
+def _side_by_side(
+    objective: Objective, solver: Solver, starts: Iterator[Start], clock: Clock, threads: int
+) -> Iterator[End]:
+    """A run a thread, each on one thread."""
+    over = threading.Event()
+
+    def watch(_: State) -> None:
+        if over.is_set():
+            raise _Abandoned
+
+    alone = replace(objective.problem, n_threads=1)  # type: ignore[type-var]
+    watched = replace(clock, watch=watch)
+
+    def task(start: Start) -> tuple[End, Counts]:
+        own = replace(objective, problem=alone, counts=Counts())
+        return _run(own, solver, start, watched, watch), own.counts
+
+    pool = ThreadPoolExecutor(threads)
+    waiting: deque[Future[tuple[End, Counts]]] = deque()
+    try:
+        waiting.extend(pool.submit(task, start) for start in islice(starts, threads))
+        while waiting:
+            end, counts = waiting.popleft().result()
+            objective.counts.add(counts)
+            waiting.extend(pool.submit(task, start) for start in islice(starts, 1))
+            yield end
+    finally:
+        over.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run(
+    objective: Objective,
+    solver: Solver,
+    start: Start,
+    clock: Clock,
+    callback: Callable[[State], Any] | None,
+) -> End:
+    state = start.make(objective, clock)
+    stop = clock.stop()
+    if start.patience is not None:
+        stop = replace(stop, max_iter=min(stop.max_iter, start.patience))
+    return minimise(objective, solver, state, stop, callback)
