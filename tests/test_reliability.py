@@ -53,7 +53,7 @@ class TestShapesAndTypes:
     def test_sparse_integers_beyond_the_digits_of_a_float(self):  # R05
         wide = sp.coo_array((np.array([2**63, 1], np.uint64), ([0, 1], [0, 1])), shape=(2, 2))
         with pytest.warns(wlrmf.DataWarning, match=r"`Y` has integers beyond 2\*\*53"):
-            wlrmf.fit(wide, rank=1, stop=FEW)
+            read_cells(wide)
         long = np.array([[np.longdouble("1e400"), 1], [2, 3]])
         if np.isfinite(long[0, 0]):  # where long doubles are longer
             refused(ValueError, r"Y\[0, 0\] is 1e\+400, which overflows float64; multiply", long)
@@ -331,9 +331,10 @@ class TestUse:
 
         monkeypatch.setattr(Objective, "value_and_grad", breaks)
         weights = np.random.default_rng(2).uniform(0.5, 2, Y.shape)
-        options = {"rank": 2, "weights": weights, "solver": ITERATIVE[solver], "reg": 0.1}
+        start = np.ones((2, 6)), np.eye(2, 5)
+        options = {"weights": weights, "solver": ITERATIVE[solver], "start": start, "reg": 0.1}
         with pytest.warns(wlrmf.ConvergenceWarning, match="not finite|no step"):
-            model = wlrmf.fit(Y, stop=Stop(gtol=0, ftol=0, max_iter=20), **options)
+            model = wlrmf.fit(Y, rank=2, stop=Stop(gtol=0, ftol=0, max_iter=20), **options)
         # SciPy's loop tries another step and does not tell why
         assert model.status is (Status.STUCK if solver == "lbfgs" else Status.NOT_FINITE)
         assert not model.success

@@ -30,11 +30,11 @@ def check_range(values: np.ndarray, name: str) -> float:
 def check_together(y: float, weight: float, dtype: np.dtype) -> None:
     """Refuse the largest target y and the largest weight c, in range each, but not together.
 
-    At factors of the size of √y a gradient is of the size of c y √y, and the quartic along a
-    direction has coefficients up to c³ y²: the squares of c y √y and c y √c must be in range.
+    At factors of the size of √y a gradient is of the size of c y √y, and a start whose product is
+    as large as the weighted data leaves residuals of the size of c² y: both have squares in range.
     """
     limit = PRODUCT[dtype.itemsize]
-    low, high = (y * weight * end(y, weight) ** 0.5 for end in (min, max))
+    low, high = (y * weight * end(y**0.5, weight) for end in (min, max))
     if low and not (1 / limit <= low and high <= limit):
         raise ValueError(
             f"the largest of Y, {y:.3g}, and of the squared weights, {weight:.3g}, are beyond what "
