@@ -164,6 +164,8 @@ def test_a_longer_or_shorter_type_is_told_what_to_do():  # R19
         wlrmf.fit(Y.astype(np.float32) * np.float32(1e30), rank=1)
     with pytest.raises(ValueError, match=r"together: multiply one by a constant$"):
         wlrmf.fit(Y * 1e-60, rank=1, weights=np.full(Y.shape, 1e-80))
+    with pytest.raises(ValueError, match="and of the squared weights, 1e\\+180, are beyond"):
+        wlrmf.fit(sp.csr_array(Y), rank=1, baseline=(np.full(6, 1e90), np.full(5, 1e90)))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 from .errors import DataWarning
 
 RANGE = {4: 1e15, 8: 1e90}  # by the bytes of the type: of Y, of weights, of given factors
-PRODUCT = {4: 1e33, 8: 1e150}  # of Y and a weight together
+GRADIENT = {4: 1e36, 8: 1e150}  # of its entries
 LEVEL = 1e6  # largest weight against the least: beyond, the rows' systems need float64
 
 
@@ -30,12 +30,12 @@ def check_range(values: np.ndarray, name: str) -> float:
 def check_together(y: float, weight: float, dtype: np.dtype) -> None:
     """Refuse the largest target y and the largest weight c, in range each, but not together.
 
-    At factors of the size of √y a gradient is of the size of c y √y, and a start whose product is
-    as large as the weighted data leaves residuals of the size of c² y: both have squares in range.
+    Where the product of the factors is of the size p, a gradient is of the size of c p √p, and its
+    norm is squared in float64. Fits begin at products from y to c y.
     """
-    limit = PRODUCT[dtype.itemsize]
-    low, high = (y * weight * end(y**0.5, weight) for end in (min, max))
-    if low and not (1 / limit <= low and high <= limit):
+    limit = GRADIENT[dtype.itemsize]
+    sizes = [weight * p * p**0.5 for p in (y, weight * y)]
+    if y and weight and not (1 / limit <= min(sizes) and max(sizes) <= limit):
         raise ValueError(
             f"the largest of Y, {y:.3g}, and of the squared weights, {weight:.3g}, are beyond what "
             f"{dtype} can work with together: multiply one by a constant{_wider(dtype)}"
