@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .kernels.chunks import available_threads, one_blas_thread
 from .objective import Objective
-from .problem import Problem, build
+from .problem import Problem, build, widened
 from .validation.arrays import check_names, read_names
 from .validation.cells import read_cells
 from .validation.errors import DataWarning
@@ -53,7 +53,7 @@ def problem_of(
 
 
 def _remembered(model: Any, mask: Any, weights: Any, threads: int) -> Problem:
-    """The problem that the fit had, every array of numbers in it widened to float64."""
+    """The problem that the fit had."""
     for name, value in (("mask", mask), ("weights", weights)):
         if value is not None:
             raise ValueError(f"`{name}` needs `Y` beside it: without `Y` those of the fit are used")
@@ -62,13 +62,7 @@ def _remembered(model: Any, mask: Any, weights: Any, threads: int) -> Problem:
             "`Y` is needed, with the mask and weights of the fit: this model does not have them "
             "(it was read from a file, copied, folded in or released)"
         )
-    wide = {
-        field.name: value.astype(np.float64, copy=False)
-        for field in fields(model.problem)
-        if isinstance(value := getattr(model.problem, field.name), np.ndarray)
-        and value.dtype.kind == "f"
-    }
-    return replace(model.problem, n_threads=threads, **wide)
+    return replace(widened(model.problem), n_threads=threads)  # type: ignore[type-var]
 
 
 def _given(model: Any, Y: Any, mask: Any, weights: Any, threads: int) -> Problem:

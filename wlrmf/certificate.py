@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from . import again, spectral
+from . import spectral
 from .kernels.chunks import one_blas_thread
 from .objective import Objective
-from .problem import Problem
+from .problem import Problem, widened
 
 SIGNIFICANT = 1e-6  # share of the value that a further factor must be worth to be spoken of
 SLACK = 256  # roundings that the sums of a bound may be off by
@@ -116,7 +116,8 @@ def certify(
 
     for any s ≥ 0 with s σ_max(diag(r)^-½ R diag(c)^-½) ≤ 1: least over N that is 0, and over a and
     b the two sums, which a stationary point makes the ridges of a and b. The best such s is taken.
-    Nothing here asks for a stationary point. At one, with σ_max = 1, bound and value are equal.
+    All is computed in float64, of data in float32 too: they are what they are rounded to. Nothing
+    here asks for a stationary point. At one, with σ_max = 1, bound and value are equal.
     Where a ridge is 0 and R is not, only 0 is a bound; a row without residuals does no harm.
 
     σ_max must be bounded from above. If the smaller side of Y is at most 3000 (and `exact` is not
@@ -125,6 +126,8 @@ def certify(
     `spectral.lanczos`. Margins for rounding are in all of it: in the sums, generous ones; in the
     singular value, for "exact", first-order bounds on what rounding can do.
     """
+    objective = replace(objective, problem=widened(objective.problem))
+    left, right = (np.asarray(factor, np.float64) for factor in (left, right))
     problem, layout = objective.problem, objective.layout
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         loss, dW, dX = problem.loss_grad(left, right)
@@ -132,10 +135,10 @@ def certify(
         if not np.isfinite(value):
             raise ValueError(f"the factors must have a finite value to be certified; got {value}")
         reg_W, reg_X = (reg.astype(np.float64) for reg in (objective.reg_W, objective.reg_X))
-        residuals = problem.residual_operator(left, right)
+        scaled = scaled_residuals(objective, left, right)
+        residuals = scaled.operator
         if _pulls(residuals, reg_W == 0) or _pulls(residuals.T, reg_X == 0):
             return Certificate(value, 0.0, np.inf, np.inf, "exact")
-        scaled = spectral.Scaled(residuals, _inverse_root(reg_W), _inverse_root(reg_X))
         exact = spectral.is_small(problem.shape) if exact is None else bool(exact)
         error = _entry_error(problem, scaled, left, right) if exact else 0.0
         norm = spectral.largest(scaled, exact, error)
@@ -152,12 +155,12 @@ def certify(
     )
 
 
-def of_model(model: Any, exact: bool | None, *data: Any) -> Certificate:
-    """What `Factorization.certificate` returns; `data` as in `again.problem_of`."""
-    objective, left, right = again.problem_of(model, *data)
-    answer = certify(objective, left, right, exact=exact)
-    again.check_loss(model, objective, answer.value - objective.ridge(left, right))
-    return answer
+def scaled_residuals(objective: Objective, left: np.ndarray, right: np.ndarray) -> spectral.Scaled:
+    """A∘A∘(Y − WX'), divided by the roots of the ridges; rows without a ridge are left out."""
+    return spectral.Scaled(
+        objective.problem.residual_operator(left, right),
+        *(_inverse_root(reg.astype(np.float64)) for reg in (objective.reg_W, objective.reg_X)),
+    )
 
 
 def _pulls(operator: Any, rows: np.ndarray) -> bool:

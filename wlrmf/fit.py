@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .growth import grow
 from .kernels.chunks import available_threads, one_blas_thread
 from .model import Factorization, assemble
 from .objective import Objective
@@ -17,7 +18,7 @@ from .problem import build
 from .progress import progress_bar
 from .result import Status
 from .runs import run_all
-from .solvers import choose, get_solver
+from .solvers import SOLVERS, choose, get_solver
 from .solvers.base import End, State, Stop
 from .start import read_pins, starts
 from .validation.arrays import read_names
@@ -25,9 +26,11 @@ from .validation.cells import Cells, read_cells
 from .validation.errors import ConvergenceWarning, NotConvergedError, describe
 from .validation.memory import check_memory
 from .validation.options import (
+    read_grows,
     read_int,
     read_rank,
     read_reg,
+    read_seed,
     read_starts,
     spread_reg,
 )
@@ -38,7 +41,7 @@ logger = logging.getLogger("wlrmf")
 def fit(
     Y: Any,
     mask: Any = None,
-    rank: int | None = None,
+    rank: int | str | None = None,
     *,
     weights: Any = None,
     baseline: Any = None,
@@ -72,8 +75,10 @@ def fit(
         The A of the formula. Boolean (or 0 and 1): which cells count; a NaN among them is an
         error. Real: multiplies the residual, so it acts *squared*: give 1/σ for noise of standard
         deviation σ; a NaN in Y is missing all the same.
-    rank : int
-        Number of factors. With ``bias=True`` or pinned rows it may be 0.
+    rank : int or "auto"
+        Number of factors. With ``bias=True`` or pinned rows it may be 0. ``"auto"``, with a ridge:
+        as many as the optimum over all ranks has; they join until that is certified to a relative
+        gap of `stop.gap` (default 1e-4), and the fit ends as `Status.GAP`.
     weights : matrix, shape (m, n), optional
         Weights of the *squared* residuals, as scikit-learn means it: A∘A = mask² · weights.
     baseline : number or pair (u, v), optional
@@ -142,8 +147,8 @@ def fit(
     Warns
     -----
     ConvergenceWarning
-        If a value that is not finite was met, no way down was found, or `max_iter` was reached
-        with the default `stop`.
+        If a value that is not finite was met, no way down was found, a gap could not be certified,
+        or `max_iter` was reached with the default `stop`.
     DataWarning
         If the rank is above min(m, n), one factor alone has a ridge, integers lose digits, or the
         weights differ by more than float32 can solve for.
@@ -170,7 +175,8 @@ def fit(
     with one_blas_thread():
         problem = build(cells, threads)
         pins = read_pins(problem, pinned_W, pinned_X, bool(bias))
-        rank = read_rank(rank, cells.shape, pins.pinned)
+        grows = read_grows(rank, start, number)
+        rank = 0 if grows else read_rank(rank, cells.shape, pins.pinned)
         layout = replace(pins.layout, rank=rank)
         check_memory(rank, cells.shape, layout.columns, cells.Y.dtype, threads)
         objective = Objective(
@@ -179,14 +185,17 @@ def fit(
             spread_reg(col_reg, reg_scaling, problem.col_counts(), problem.dtype),
             layout,
         )
-        chosen = (
-            choose(objective)
-            if isinstance(solver, str) and solver == "auto"
-            else get_solver(solver)
-        )
-        begins = starts(objective, pins, start, number, seed, chosen)
+        automatic = isinstance(solver, str) and solver == "auto"
+        default = SOLVERS["als"] if grows else choose(objective)
+        chosen = default if automatic else get_solver(solver)
         with progress_bar(progress, callback) as watch:
-            ends = run_all(objective, chosen, begins, stop or Stop(), watch, number is None)
+            if grows:
+                chance = read_seed(seed)
+                objective, end = grow(objective, pins, chosen, stop or Stop(), chance, watch)
+                ends = [end]
+            else:
+                begins = starts(objective, pins, start, number, seed, chosen)
+                ends = run_all(objective, chosen, begins, stop or Stop(), watch, number is None)
         values = tuple(end.best.value for end in ends)
         model = _finish(
             objective,
@@ -252,6 +261,6 @@ def _tell(model: Factorization, *, default_stop: bool, throw: bool) -> None:
         return
     if throw:
         raise NotConvergedError(model.message, model)
-    broken = model.status in (Status.NOT_FINITE, Status.STUCK)
+    broken = model.status in (Status.NOT_FINITE, Status.STUCK, Status.UNCERTIFIED)
     if broken or (default_stop and model.status is Status.MAX_ITER):
         warnings.warn(model.message, ConvergenceWarning, stacklevel=3)

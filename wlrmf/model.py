@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from . import certificate as certificates
-from . import display, folding, model_file
-from .certificate import Certificate
+from . import again, display, folding, model_file
+from .certificate import Certificate, certify
 from .kernels.chunks import available_threads, one_blas_thread
 from .objective import Layout, Objective
 from .problem import Problem, build
@@ -312,7 +311,10 @@ class Factorization:
         >>> print(wlrmf.fit(Y, rank=2, reg=1.5).certificate().words)
         no factorization of any rank can be more than 0.0001 % better
         """
-        return certificates.of_model(self, exact, Y, mask, weights, reg, n_threads)
+        objective, left, right = again.problem_of(self, Y, mask, weights, reg, n_threads)
+        answer = certify(objective, left, right, exact=exact)
+        again.check_loss(self, objective, answer.value - objective.ridge(left, right))
+        return answer
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to `path`, exactly there: an npz without pickled objects.

@@ -163,14 +163,14 @@ class Objective:
     def _best(
         self, problem: Problem, W: np.ndarray, X: np.ndarray, reg: np.ndarray, free: slice
     ) -> tuple[np.ndarray, int]:
+        if free.stop == free.start:
+            return W.copy(), 0
         self.counts.row_solves += 1
         if free.start == 0 and free.stop == W.shape[1]:
             return problem.best_rows(X, reg)
         rest = np.r_[0 : free.start, free.stop : W.shape[1]]
         fixed = Fixed(np.ascontiguousarray(W[:, rest]), np.ascontiguousarray(X[:, rest]))
         out = W.copy()
-        if free.stop == free.start:
-            return out, 0
         out[:, free], deficient = problem.best_rows(np.ascontiguousarray(X[:, free]), reg, fixed)
         return out, deficient
 

@@ -17,6 +17,7 @@ class Status(Enum):
     EXACT = "the optimum, in closed form"
     GRADIENT = "converged: the gradient is below gtol times its size at the start"
     VALUE = "converged: the last iteration lowered the value by less than ftol of it"
+    GAP = "certified: no factors of any rank have a value that is smaller by more than the gap"
     PRECISION = "converged as far as rounding allows: no step lowers the value"
     STUCK = (
         "found no step that lowers the value, though the gradient is not small; "
@@ -24,6 +25,10 @@ class Status(Enum):
     )
     MAX_ITER = "stopped at max_iter before converging; give stop=Stop(max_iter=...) more"
     MAX_SECONDS = "stopped at max_seconds before converging; give stop=Stop(max_seconds=...) more"
+    UNCERTIFIED = (
+        "as low as steps and rounding allow, but the gap is not certified; "
+        "try float64, smaller gtol and ftol, or a wider gap"
+    )
     CALLBACK = "stopped by the callback"
     VALIDATION = "stopped early: the score on held-out data had got no better for some iterations"
     NOT_FINITE = (
@@ -36,7 +41,7 @@ class Status(Enum):
     def success(self) -> bool:
         """Whether a stopping test on the solution itself was met."""
         tests = (Status.EXACT, Status.GRADIENT, Status.VALUE, Status.PRECISION, Status.VALIDATION)
-        return self in tests
+        return self in (*tests, Status.GAP)
 
 
 @dataclass

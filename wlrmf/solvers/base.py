@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
+from ..certificate import certify
 from ..objective import LISTED, Layout, Objective
 from ..result import Status, Trace
 from ..validation.errors import describe
@@ -43,6 +44,12 @@ class Stop:
         Iterations of this call, for each of its starts.
     max_seconds : float, optional
         Wall-clock seconds of this call, all starts together, looked at after each iteration.
+    gap : float, optional
+        Stop when no factors of any rank can have a value that is smaller by more than this share
+        of F, by a bound that holds with probability 1 − 1e-10 (see `wlrmf.certificate.certify`).
+        It is looked at after iterations that changed F by less than that share, and then again
+        after a quarter more iterations each time. Needs a ridge on both factors. The other tests
+        stay as they are: a fit whose rank is too small for the gap ends by one of them.
 
     Examples
     --------
@@ -55,6 +62,7 @@ class Stop:
     ftol: float = 1e-8
     max_iter: int = 1000
     max_seconds: float | None = None
+    gap: float | None = None
 
     def __post_init__(self) -> None:
         read_real(self.gtol, "gtol")
@@ -62,6 +70,8 @@ class Stop:
         read_int(self.max_iter, "max_iter", 0)
         if self.max_seconds is not None:
             read_real(self.max_seconds, "max_seconds")
+        if self.gap is not None:
+            read_real(self.gap, "gap", positive=True)
 
 
 @dataclass(frozen=True)
@@ -173,6 +183,7 @@ class _Report:
         self.best = self.last = state
         self.noise = 16 * float(np.finfo(state.W.dtype).eps)
         self.objective = objective
+        self.next_look = 0  # the iteration from which on the gap is worth its price
         if len(state.trace) == 0:
             self.record(state)
 
@@ -218,6 +229,8 @@ class _Report:
         stop, change, size = self.stop, previous.value - state.value, abs(previous.value)
         if self.exact:
             return Status.EXACT
+        if stop.gap is not None and self.is_certified(state, change, stop.gap):
+            return Status.GAP
         if state.optimality <= stop.gtol and abs(change) <= CALM * size:
             return Status.GRADIENT
         if state.value <= self.objective.rounding:
@@ -231,6 +244,17 @@ class _Report:
         if stop.max_seconds is not None and time.perf_counter() - self.begin >= stop.max_seconds:
             return Status.MAX_SECONDS
         return None
+
+    def is_certified(self, state: State, change: float, gap: float) -> bool:
+        """Whether the value is within `gap` of its bound, if it is time to look.
+
+        Looked at where the fit will end: after a last row solve.
+        """
+        if abs(change) > gap * abs(state.value) or state.iteration < self.next_look:
+            return False
+        self.next_look = state.iteration + 1 + (state.iteration - self.first) // 4
+        W, _ = self.objective.best_W(state.W, state.X)
+        return certify(self.objective, W, state.X, exact=False).relative_gap <= gap
 
     def no_way_down(self, state: State) -> Status:
         """Where no step lowers the value the gradient is small, or something is wrong."""
@@ -270,7 +294,7 @@ def minimise(
     Raises
     ------
     ValueError
-        If the solver needs what the objective does not provide.
+        If the solver needs what the objective does not provide, or the gap a ridge.
     """
     missing = solver.needs - objective.provides
     if missing:
@@ -278,6 +302,8 @@ def minimise(
             f"solver {solver.name!r} needs {', '.join(NEEDS.get(m, m) for m in sorted(missing))}; "
             f"this problem is {describe_problem(objective)}"
         )
+    if stop.gap is not None:
+        check_ridges(objective)
     state = replace(state, trace=copy.deepcopy(state.trace))
     exact = getattr(solver, "exact", False)
     report = _Report(state, stop, callback, exact, objective)
@@ -309,6 +335,19 @@ def _iterate(objective: Objective, solver: Solver, state: State, report: _Report
     while True:
         state = solver.step(objective, state)
         report(state)
+
+
+def check_ridges(objective: Objective) -> None:
+    """A gap is measured against a bound, which takes a ridge on both factors."""
+    problem = objective.problem
+    for reg, counts in (
+        (objective.reg_W, problem.row_counts()),
+        (objective.reg_X, problem.col_counts()),
+    ):
+        if not (reg[counts > 0] > 0).all():
+            raise ValueError(
+                '`gap`, and rank="auto", need a ridge on all rows and columns: give reg > 0'
+            )
 
 
 def describe_problem(objective: Objective) -> str:

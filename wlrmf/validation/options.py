@@ -25,6 +25,18 @@ def read_int(value: Any, name: str, low: int, high: float = np.inf) -> int:
     raise kind(f"`{name}` must be an int of at least {low}{upper}; got {describe(value)}")
 
 
+def read_grows(rank: Any, start: Any, n_starts: int | None) -> bool:
+    """Whether the rank is to be found; then there is but one way to start."""
+    if not isinstance(rank, str):
+        return False
+    if rank != "auto":
+        raise ValueError(f'`rank` must be an int or "auto"; got {rank!r}')
+    for name, value, default in (("start", start, None), ("n_starts", n_starts, 1)):
+        if value is not default and value != default:
+            raise ValueError(f'`{name}` must be left out with rank="auto": factors join from none')
+    return True
+
+
 def read_rank(rank: Any, shape: tuple[int, int], pinned: bool) -> int:
     """Rank ≥ 1, or ≥ 0 where pinned rows or biases leave something to fit."""
     if rank is None:
