@@ -20,7 +20,7 @@ help:
 	@echo "make test   run the tests; options: make test PYTEST_ARGS='-k archive'"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  measure wlrmf beside its peers; options: make bench BENCH_ARGS=--help"
-	@echo "make reliability  fuzz, check-bounds and nojit; about 45 minutes"
+	@echo "make reliability  errors of row solves, fuzz, check-bounds and nojit: an hour"
 	@echo "make fuzz   the laws over many more examples; options: make fuzz FUZZ_EXAMPLES=500"
 	@echo "make check-bounds  the tests with every index of the kernels checked"
 	@echo "make nojit  the tests with the kernels as plain Python, but for the large ones"
