@@ -65,6 +65,13 @@ def test_rows_of_small_pivots_keep_their_light_cells(reg):  # R29
         assert off(least_norm.from_entries(X, c, y, reg), exact_row(c, y, X, reg)) < 1e-12
 
 
+def test_rows_whose_squares_underflow():  # R22
+    X, y, c = np.full((2, 1), 1e-300), np.full(2, 3e-300), np.ones(2)
+    np.testing.assert_allclose(least_norm.from_entries(X, c, y, 0.0), [3.0])
+    np.testing.assert_array_equal(least_norm.from_entries(X, c, y, 1.0), [0.0])
+    np.testing.assert_array_equal(least_norm.from_entries(X * 1e-15, c, y, 0.0), [0.0])
+
+
 def test_float32_says_where_weights_differ_by_more_than_it_can_solve_for():  # R29
     rng = np.random.default_rng(0)
     Y, c = rng.standard_normal((2, 9, 8)).astype(np.float32)

@@ -87,8 +87,12 @@ def test_nothing_observed():  # R16, R27, R41
         {"Y": np.ones((3, 2)), "mask": np.zeros((3, 2), bool)},
         {"Y": np.ones((3, 2)), "weights": np.zeros((3, 2))},
         {"Y": sp.csr_array((3, 2))},
+        {"Y": sp.csr_array(np.eye(1)), "weights": np.zeros((1, 1)), "baseline": 1.0},
+        {"Y": S[:1], "weights": np.zeros((1, 3)), "baseline": (np.ones(1), np.array([1, 0, 2.0]))},
     ):
         refused(ValueError, "no observed entries", **options)
+    some = {"weights": np.zeros((4, 3)), "baseline": 1.0}
+    assert wlrmf.fit(S, rank=1, **some, stop=FEW).value == 0  # S leaves cells to the baseline
 
 
 @pytest.mark.parametrize("name", ["mask", "weights"])

@@ -12,15 +12,18 @@ def from_entries(X: np.ndarray, weight: np.ndarray, target: np.ndarray, reg: flo
     From the weighted rows themselves, not from their Gram matrix, whose condition number is the
     square: B = QR with the heavy rows first and pivoted columns, so that each row's rounding is of
     the row's own size (Cox & Higham 1998, doi:10.1023/A:1022357617836); then R = U diag(s) V' and
-    w = V diag(s / (s^2 + reg)) U'Q't, without the directions that are but rounding.
+    w = V diag(1 / (s + reg / s)) U'Q't, without the directions that are but rounding.
     """
     B = np.sqrt(weight.astype(np.float64))[:, None] * X
     t = np.sqrt(weight.astype(np.float64)) * target
     heavy = np.argsort(-np.abs(B).max(axis=1), kind="stable")
     Q, R, order = scipy.linalg.qr(B[heavy], mode="economic", pivoting=True, check_finite=False)
     U, s, Vt = np.linalg.svd(R, full_matrices=False)
-    known = s > max(B.shape) * np.finfo(np.float64).eps * s.max(initial=0)
-    filtered = np.where(known, s, 0) / np.where(known, s**2 + reg, 1)
+    rounding = max(B.shape) * np.finfo(np.float64).eps * s.max(initial=0)
+    known = s > max(rounding, float(np.finfo(np.float64).tiny))
+    bare = np.where(known, s, 1)
+    with np.errstate(over="ignore"):  # a ridge far above s^2 leaves 0
+        filtered = np.where(known, 1 / (bare + reg / bare), 0)
     w = np.empty(X.shape[1])
     w[order] = Vt.T @ (filtered * (U.T @ (Q.T @ t[heavy])))
     return w

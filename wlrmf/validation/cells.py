@@ -95,7 +95,7 @@ def read_cells(
             )
         cells = _dense_cells(Y, mask, weights, dtype)
     _check_ranges(cells)
-    if not allow_empty and cells.u.size == 0 and _nothing(cells):
+    if not allow_empty and _nothing(cells):
         raise ValueError("no observed entries: every cell of Y is missing or has weight 0")
     return cells
 
@@ -122,7 +122,14 @@ def _check_ranges(cells: Cells) -> None:
 
 
 def _nothing(cells: Cells) -> bool:
-    return cells.Y.size == 0 or (cells.A2.size > 0 and not cells.A2.any())
+    """Whether no cell has a weight."""
+    if cells.Y.size and (cells.A2.size == 0 or cells.A2.any()):
+        return False
+    u, v = cells.u > 0, cells.v > 0
+    if u.size == 0 or cells.Y.size == 0:
+        return u.size == 0
+    rows, cols, _, _ = cells.entries()  # all of weight 0: the baseline's cells are the others
+    return int(u.sum()) * int(v.sum()) == int(np.count_nonzero(u[rows] & v[cols]))
 
 
 def _companion(value: Any, name: str, Y: Any) -> Any:
