@@ -141,7 +141,7 @@ def test_the_rank_given_as_mask():
         (-1, ValueError),
         (2.5, TypeError),
         (True, TypeError),
-        ("3", TypeError),
+        ("3", ValueError),
         (None, TypeError),
     ],
 )
