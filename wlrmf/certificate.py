@@ -83,7 +83,12 @@ class Certificate:
 
 
 def certify(
-    objective: Objective, left: np.ndarray, right: np.ndarray, *, exact: bool | None = None
+    objective: Objective,
+    left: np.ndarray,
+    right: np.ndarray,
+    *,
+    exact: bool | None = None,
+    tolerance: float = spectral.TOLERANCE,
 ) -> Certificate:
     """Bound F from below, for factors of any rank, from the residuals at these.
 
@@ -94,6 +99,8 @@ def certify(
         Whole factors in storage form. Any will do; the bound is sharp at a minimum over all ranks.
     exact : bool, optional
         How the singular value is bounded; see Notes.
+    tolerance : float
+        How near the bound on its square comes, relative, if not exact.
 
     Returns
     -------
@@ -141,7 +148,7 @@ def certify(
             return Certificate(value, 0.0, np.inf, np.inf, "exact")
         exact = spectral.is_small(problem.shape) if exact is None else bool(exact)
         error = _entry_error(problem, scaled, left, right) if exact else 0.0
-        norm = spectral.largest(scaled, exact, error)
+        norm = spectral.largest(scaled, exact, error, tolerance)
         free = slice(0, layout.columns - layout.both)
         parts = -0.5 * np.einsum("ik,ik->i", dW[:, free], left[:, free], dtype=np.float64)
         penalty = _coefficients(dW[:, : layout.pinned_X], reg_W) + _coefficients(

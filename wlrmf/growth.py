@@ -15,17 +15,17 @@ from .objective import Objective
 from .path import Clock
 from .problem import widened
 from .result import Status
-from .solvers.base import End, Solver, State, Stop, check_ridges, minimise
+from .solvers.base import FINE, End, Solver, State, Stop, check_ridges, minimise
 from .spectral import Scaled
 from .start import Pins
 
 GAP = 1e-4  # that ends it, where the caller's `Stop` has none
 FEWEST = 8  # factors that may join at once; later as many as there are
 FIRST, EASE = 1e-2, 0.02  # change of F that ends the first fit; the next, against the gap
+ENOUGH = 0.5  # of the gap, that one fit should leave at most
 SHORT = 60  # iterations of a fit, at most
 LEAST = 1e-14  # the smallest change of F to wait for
 CUTS = (1e-2, 1e-4, 1e-6, 1e-9)  # sizes, against the largest, below which factors may leave
-LOST = 1e-2  # of the gap, by which F may rise when they do
 
 
 def grow(
@@ -89,7 +89,7 @@ def _grown(
     generator: np.random.Generator,
     callback: Callable[[State], Any] | None,
 ) -> tuple[Objective, End]:
-    stop, gap, change = clock.whole, clock.whole.gap or GAP, FIRST
+    stop, gap, change, wide = clock.whole, clock.whole.gap or GAP, FIRST, np.inf
     objective, state = _without_factors(objective, pins)
     while True:
         most = min(SHORT, stop.max_iter - state.iteration)
@@ -97,20 +97,25 @@ def _grown(
         end = minimise(objective, solver, state, test, callback)
         if end.status in (Status.CALLBACK, Status.NOT_FINITE):
             return objective, end
-        objective, state = _trimmed(objective, end, gap)
-        solved, _ = objective.best_W(state.W, state.X)  # where the fit will end
-        bound = certify(objective, solved, state.X, exact=False)
-        status = _ended(bound.relative_gap <= gap, state, clock)
+        objective, state = _trimmed(objective, end)
+        joined, above = _joined(objective, state, generator)
+        ridge = objective.ridge(state.W, state.X) / (state.value or 1.0)
+        now = 2 * above * ridge if ridge > 0 else above  # the gap, to first order in σ − 1
+        if now <= gap:
+            solved, _ = objective.best_W(state.W, state.X)  # where the fit will end
+            tight = FINE * gap
+            now = certify(objective, solved, state.X, exact=False, tolerance=tight).relative_gap
+        status = _ended(now <= gap, state, clock)
         if status is not None:
             return objective, End(state, state, status)
-        joined = _joined(objective, state, generator)
-        if joined is None and change <= LEAST:
+        if change <= LEAST and now > ENOUGH * wide:
             return objective, End(state, state, Status.UNCERTIFIED)
-        # where nothing joins the fit itself is what is wanting
-        change = max(LEAST, EASE * bound.relative_gap if joined else min(change / 10, gap**2))
+        # where the gap does not close, fits ended too early: for what joined, or without any
+        closes = joined is not None and now <= ENOUGH * wide
+        change = EASE * now if closes else min(change / 10, EASE * now)
+        change, wide = max(LEAST, change if joined else min(change, gap**2)), now
         objective, state = joined or (objective, state)
-        seconds = clock.seconds()
-        state.trace.append(state.iteration, seconds, state.value, state.optimality)
+        state.trace.append(state.iteration, clock.seconds(), state.value, state.optimality)
 
 
 def _ended(certified: bool, state: State, clock: Clock) -> Status | None:
@@ -144,7 +149,7 @@ def _with_factors(
     return wider, replace(here, first_norm=first, iteration=state.iteration, trace=state.trace)
 
 
-def _trimmed(objective: Objective, end: End, gap: float) -> tuple[Objective, State]:
+def _trimmed(objective: Objective, end: End) -> tuple[Objective, State]:
     """The best point of a fit, its factors balanced and orthogonal under the ridges, none idle."""
     point = replace(end.best, iteration=end.last.iteration, trace=end.last.trace)
     if objective.layout.rank == 0:
@@ -164,20 +169,20 @@ def _trimmed(objective: Objective, end: End, gap: float) -> tuple[Objective, Sta
     for cut in CUTS:
         stay = s > cut * s.max(initial=0)
         trimmed = _with_factors(objective, point, W[:, stay], X[:, stay])
-        if trimmed[1].value <= (1 + LOST * gap) * point.value:
+        if trimmed[1].value <= point.value:  # those that a fit would make vanish only cost
             break
     return trimmed
 
 
 def _joined(
     objective: Objective, state: State, generator: np.random.Generator
-) -> tuple[Objective, State] | None:
-    """Factors along the singular vectors whose values are above 1, if there are any."""
+) -> tuple[tuple[Objective, State] | None, float]:
+    """With factors along the singular vectors whose values are above 1, and by how much one is."""
     scaled = scaled_residuals(objective, state.W, state.X)
     rank = objective.layout.rank
     room = min(objective.problem.shape) - rank
     if room < 1:
-        return None
+        return None, 0.0
     shared = objective.layout.shared
     taken = [
         np.linalg.qr(np.sqrt(reg.astype(np.float64))[:, None] * whole[:, shared])[0]
@@ -187,7 +192,7 @@ def _joined(
     U, s, V = leading(operator, min(room, max(FEWEST, rank)), generator, np.dtype(np.float64))
     above = s > 1
     if not above.any():
-        return None
+        return None, 0.0
     excess = np.sqrt(s[above] - 1)
     dW, dX = U[:, above] * excess, V[:, above] * excess
     dW, dX = scaled.left[:, None] * dW, scaled.right[:, None] * dX
@@ -201,8 +206,9 @@ def _joined(
     ways[0][:, new], ways[1][:, new] = dW, dX
     t = wider.best_step(still.W, still.X, *ways)
     if not t > 0:
-        return None
-    return _with_factors(objective, state, np.hstack([W, t * dW]), np.hstack([X, t * dX]))
+        return None, 0.0
+    joined = _with_factors(objective, state, np.hstack([W, t * dW]), np.hstack([X, t * dX]))
+    return joined, float(s[0] - 1)
 
 
 def _beside(scaled: Scaled, U: np.ndarray, V: np.ndarray) -> LinearOperator:

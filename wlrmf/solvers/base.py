@@ -20,6 +20,7 @@ from ..validation.options import read_int, read_real
 
 CALM = 1e-2  # change of F, relative, below which a small gradient means the end
 SMALL = 1e-2  # optimality that rounding can leave
+FINE = 0.05  # tolerance of a bound, against the gap it is for
 NEEDS = {
     "svd": "complete data without weights, biases or pinned rows, and one ridge for all rows",
     "reduced": f"a list of all cells with a weight (with a baseline: every cell), {LISTED} at most",
@@ -254,7 +255,8 @@ class _Report:
             return False
         self.next_look = state.iteration + 1 + (state.iteration - self.first) // 4
         W, _ = self.objective.best_W(state.W, state.X)
-        return certify(self.objective, W, state.X, exact=False).relative_gap <= gap
+        bound = certify(self.objective, W, state.X, exact=False, tolerance=FINE * gap)
+        return bound.relative_gap <= gap
 
     def no_way_down(self, state: State) -> Status:
         """Where no step lowers the value the gradient is small, or something is wrong."""
