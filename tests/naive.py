@@ -4,6 +4,8 @@ Everything is written for a dense target T and dense weights C (C = A∘A, 0 whe
 every weight structure can be turned into: see `dense_twin`.
 """
 
+from fractions import Fraction
+
 import numpy as np
 
 
@@ -76,6 +78,26 @@ def best_rows(T, C, X, reg, fixed=None):
         t = np.concatenate([a * target[i], np.zeros(rank)])
         rows.append(np.linalg.lstsq(B, t, rcond=None)[0])
     return np.array(rows)
+
+
+def exact_row(c, y, X, reg):
+    """The minimiser of sum c (y - X w)^2 + reg |w|^2 in rational numbers, without any rounding."""
+    k, c, y = X.shape[1], [Fraction(float(v)) for v in c], [Fraction(float(v)) for v in y]
+    x = [[Fraction(float(v)) for v in row] for row in X]
+    rows = [
+        [sum(w * r[a] * r[b] for w, r in zip(c, x, strict=True)) for b in range(k)]
+        + [sum(w * r[a] * t for w, r, t in zip(c, x, y, strict=True))]
+        for a in range(k)
+    ]
+    for a in range(k):
+        rows[a][a] += Fraction(float(reg))
+    for p in range(k):
+        best = max(range(p, k), key=lambda r: abs(rows[r][p]))
+        rows[p], rows[best] = rows[best], rows[p]
+        for r in set(range(k)) - {p}:
+            f = rows[r][p] / rows[p][p]
+            rows[r] = [a - f * b for a, b in zip(rows[r], rows[p], strict=True)]
+    return np.array([float(rows[p][k] / rows[p][p]) for p in range(k)])
 
 
 def near_rows(C, average, extra, X, reg, gradient, most, enough):

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ FLOORS = {
     "cli": 13,
     "__main__": 14,
 }
+ITEMS = range(1, 57)  # of benchmarks/reliability.md
 TILES = ("vectors.py", "tiles.py", "gathers.py")  # written as LLVM code
 SOURCES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT)
 every_file = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -152,3 +154,14 @@ def test_no_print_outside_the_command_line():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 allowed = path.name in ("cli.py", "build_nyc_delays.py")
                 assert allowed or node.func.id != "print", path
+
+
+def test_every_item_of_the_reliability_list_has_a_test_with_its_number():
+    carried, listed = set(), set()
+    for path in Path(__file__).parent.glob("*.py"):
+        carried |= set(re.findall(r"\bR(\d\d)\b", path.read_text()))
+    page = (ROOT.parent / "benchmarks" / "reliability.md").read_text()
+    listed = set(re.findall(r"^\| R(\d\d) \|", page, re.MULTILINE))
+    wanted = {f"{item:02}" for item in ITEMS}
+    assert not wanted - carried, "items that no test carries"
+    assert not wanted - listed, "items that the page does not have"

@@ -81,6 +81,7 @@ def fit(
         gap of `stop.gap` (default 1e-4), and the fit ends as `Status.GAP`.
     weights : matrix, shape (m, n), optional
         Weights of the *squared* residuals, as scikit-learn means it: A∘A = mask² · weights.
+        0 says missing; a NaN is an error, even where Y is missing.
     baseline : number or pair (u, v), optional
         Weight of the squared residual of the cells that a sparse Y does not store, whose target is
         then 0; a pair of vectors (m,), (n,) gives cell (i, j) the weight u_i v_j. The model of
@@ -150,7 +151,8 @@ def fit(
         If a value that is not finite was met, no way down was found, a gap could not be certified,
         or `max_iter` was reached with the default `stop`.
     DataWarning
-        If the rank is above min(m, n), one factor alone has a ridge, or integers lose digits.
+        If the rank is above min(m, n), one factor alone has a ridge, integers lose digits, or the
+        weights differ by more than float32 can solve for.
 
     Examples
     --------

@@ -210,7 +210,14 @@ def _given(objective: Objective, pins: Pins, start: Any) -> State:
         left[:], right[:] = start.left, start.right  # biases and coefficients too
         pins.place(left, right, layout)
     left[:, layout.shared], right[:, layout.shared] = W, X
-    return _begin(objective, left, right)
+    with np.errstate(over="ignore", invalid="ignore"):
+        state = _begin(objective, left, right)
+    if not np.isfinite([state.value, state.first_norm]).all():
+        raise ValueError(
+            f"`start` has too large factors: F is {state.value:.3g} there, its gradient has the "
+            f"norm {state.first_norm:.3g}; divide them by a constant"
+        )
+    return state
 
 
 def _given_state(objective: Objective, pins: Pins, start: State) -> State:
@@ -229,7 +236,7 @@ def _given_state(objective: Objective, pins: Pins, start: State) -> State:
     placed = start.W.copy(), start.X.copy()
     pins.place(placed[0], placed[1], objective.layout)
     same = all(np.array_equal(a, b) for a, b in zip(placed, (start.W, start.X), strict=True))
-    if not same or abs(value - start.value) > 1e-9 * abs(start.value):
+    if not (same and abs(value - start.value) <= 1e-9 * abs(start.value)):
         raise ValueError(
             f"`start` is a State of other data, weights, pinned rows or ridge: its value is "
             f"{start.value:.9g}, here it is {value:.9g}; give (W, X) to begin anew from there"

@@ -11,9 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..kernels.chunks import one_blas_thread
 from ..validation.arrays import as_matrix
-from ..validation.cells import check_range
 from ..validation.errors import at, describe, first_where
 from ..validation.options import read_dense, read_real
+from ..validation.ranges import check_range
 from .fitting import check_companions, kept_on_error, read_cap, read_table, run
 from .ridge import choose_ridge
 from .scaling import Scaling

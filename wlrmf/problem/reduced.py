@@ -194,6 +194,7 @@ class Reduced:
             if min(sizes) > 0:
                 first *= (sizes[1] / sizes[0]) ** 0.5
                 second *= (sizes[0] / sizes[1]) ** 0.5
+            left[np.diff(self.listing.turned[0]) == 0, self.kept] = 0  # empty, but retracted too
             return left, right
         A = first.T @ (self.reg_kept[:, None] * first)
         B = second.T @ (self.reg_gone[:, None] * second)

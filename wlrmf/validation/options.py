@@ -10,6 +10,7 @@ import numpy as np
 
 from .arrays import as_matrix
 from .errors import DataWarning, describe
+from .ranges import check_range
 
 SALT = int.from_bytes(b"wlrmf")
 
@@ -148,7 +149,7 @@ def read_pinned(value: Any, name: str, size: int, dtype: np.dtype) -> np.ndarray
         raise ValueError(f"`{name}` must have shape (p, {size}); got {rows.shape}{hint}")
     if not np.isfinite(rows).all():
         raise ValueError(f"`{name}` must be finite everywhere")
-    return np.ascontiguousarray(rows.T, dtype)
+    return _cast(rows.T, name, dtype)
 
 
 def read_dense(value: Any, name: str) -> np.ndarray:
@@ -167,7 +168,15 @@ def read_factor(value: Any, name: str, rank: int, size: int, dtype: np.dtype) ->
     if factor.shape != (rank, size):
         hint = f". Is it transposed? Try {name}.T" if factor.shape == (size, rank) else ""
         raise ValueError(f"`{name}` must have shape ({rank}, {size}); got {factor.shape}{hint}")
-    return np.array(factor.T, dtype=dtype, order="C")
+    return _cast(factor.T, name, dtype)
+
+
+def _cast(factor: np.ndarray, name: str, dtype: np.dtype) -> np.ndarray:
+    """A contiguous copy in the working type, in whose range it must be."""
+    with np.errstate(over="ignore"):
+        cast = np.array(factor, dtype=dtype, order="C", subok=False)
+    check_range(cast, f"`{name}`")
+    return cast
 
 
 def read_starts(n_starts: Any) -> int | None:
