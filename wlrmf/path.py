@@ -55,10 +55,11 @@ class Path:
     Notes
     -----
     For q = 1, 2, ... rank the leading singular pair (s, u, v) of A∘A∘(Y − WᵀX) joins the factors
-    as √s u and √s v, and all are moved by a few steps of variable projection at the ridges s/4,
-    s/4/fall, ... end·s. A large ridge is a problem with few minima, and each later one begins near
-    where the one before ended (graduated, as nuclear norm paths are: Mazumder, Hastie & Tibshirani
-    2010, JMLR 11, section 5). No ridge is ever below that of the objective.
+    as √t u and √t v, t = s over the mean weight of a cell, and all are moved by a few steps of
+    variable projection at the ridges s/4, s/4/fall, ... end·s. A large ridge is a problem with few
+    minima, and each later one begins near where the one before ended (graduated, as nuclear norm
+    paths are: Mazumder, Hastie & Tibshirani 2010, JMLR 11, section 5). No ridge is
+    ever below that of the objective.
     """
 
     fall: float = 16.0
@@ -75,12 +76,14 @@ class Path:
     ) -> None:
         """Fill the shared columns of whole factors, in place, and move the coefficients."""
         layout, problem = objective.layout, objective.problem
+        weight = problem.total_weight() / problem.n_listed  # type: ignore[attr-defined]
         least = float(min(objective.reg_W.min(), objective.reg_X.min()))
         for q in range(0 if layout.columns > layout.rank else 1, layout.rank + 1):
             s = 0.0
             if q > 0:
                 operator = problem.residual_operator(left, right)
-                s = self._join(operator, left, right, layout.pinned_X + q - 1, generator)
+                w, x = (factor[:, layout.pinned_X + q - 1] for factor in (left, right))
+                s = self._join(operator, w, x, weight, generator)
             columns = np.r_[0 : layout.pinned_X + q, layout.shared.stop : layout.columns]
             end = max(least, s * self.end / (DEEPER if q == layout.rank else 1))
             ridge = max(s / FIRST, end)
@@ -97,14 +100,14 @@ class Path:
     def _join(
         self,
         operator: Any,
-        left: np.ndarray,
-        right: np.ndarray,
-        column: int,
+        w: np.ndarray,
+        x: np.ndarray,
+        weight: float,
         generator: np.random.Generator,
     ) -> float:
-        """Write the leading pair into one column and return its singular value."""
-        U, s, V = leading(operator, 1, generator, left.dtype)
-        for factor, vector in ((left, U), (right, V)):
+        """Write the leading pair into one column each and return its singular value."""
+        U, s, V = leading(operator, 1, generator, w.dtype)
+        for column, vector in ((w, U), (x, V)):
             noise = self.blur * generator.standard_normal(len(vector)) / len(vector) ** 0.5
-            factor[:, column] = (vector[:, 0] + noise) * s[0] ** 0.5
+            column[:] = (vector[:, 0] + noise) * (s[0] / weight) ** 0.5
         return float(s[0])
