@@ -111,8 +111,8 @@ def fit(
     n_starts : int or "repeat"
         Number of starts, the default one and then others, most of them random; the model with the
         least value is returned, and its `optima` tells what was found. ``"repeat"``: until the
-        least value has been met twice (100 starts at most). Without a callback they run side by
-        side on `n_threads`.
+        least value has been met from two random ones (100 starts at most). Without a callback they
+        run side by side on `n_threads`.
     stop : Stop, optional
         Tolerances, iterations and seconds; see `Stop`.
     seed : int, numpy Generator, RandomState or SeedSequence, optional

@@ -10,9 +10,11 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
+import numpy as np
+
 from .objective import Objective
 from .path import Clock
-from .result import Counts, Status, optima
+from .result import SAME, Counts, Status, optima
 from .solvers.base import End, Solver, State, Stop, minimise
 from .start import Start
 
@@ -33,20 +35,35 @@ def run_all(
 ) -> list[End]:
     """The ends of the runs from these starts, within one budget of seconds.
 
-    With `until_repeat` no start is taken after the least value has been met twice, or after `MOST`
-    of them. Without a callback as many run side by side as the problem has threads. Each run is
-    the same, to the bit, for any number of them; so is the list, unless the seconds run out.
+    With `until_repeat` no start is taken after the least value has been met from two that have
+    chance in them (paths agree too easily), or is 0 but for rounding, or after `MOST`. Without a
+    callback as many run side by side as the problem has threads. Each run is the same, to the bit,
+    for any number of them; so is the list, unless the seconds run out.
     """
     clock, ends = Clock(stop), []
-    starts = islice(starts, MOST) if until_repeat else starts
-    for end in _in_turn(objective, solver, starts, clock, callback):
+    by_chance: list[bool] = []
+
+    def taken() -> Iterator[Start]:
+        for start in islice(starts, MOST) if until_repeat else starts:
+            by_chance.append(start.by_chance)
+            yield start
+
+    for end in _in_turn(objective, solver, taken(), clock, callback):
         ends.append(end)
         if end.status is Status.CALLBACK or clock.stop().max_seconds == 0:
             break
-        least = optima([end.best.value for end in ends], objective.rounding)[:1]
-        if until_repeat and any(times > 1 for _, times in least):
+        if until_repeat and _recurred(ends, by_chance, objective.rounding):
             break
     return ends
+
+
+def _recurred(ends: list[End], by_chance: list[bool], rounding: float) -> bool:
+    """Whether the least value has been met twice by chance, or cannot be smaller."""
+    values = [end.best.value for end in ends]
+    drawn = [value for value, chance in zip(values, by_chance, strict=False) if chance]
+    least, times = (optima(drawn, rounding) or [(np.inf, 0)])[0]
+    lowest = np.nanmin(values)
+    return bool(lowest <= rounding or (times > 1 and least <= lowest * (1 + SAME) + rounding))
 
 
 def _in_turn(

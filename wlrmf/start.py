@@ -69,6 +69,7 @@ class Start(NamedTuple):
 
     make: Callable[[Objective, Clock], State]
     patience: int | None = None
+    by_chance: bool = True  # whether another of its kind begins somewhere else
 
 
 def starts(
@@ -106,11 +107,14 @@ def _kind(k: int, pins: Pins, chance: np.random.Generator, solver: Any) -> Start
         # where the first step is the answer any start will do
         first = _random if getattr(solver, "exact", False) else _spectral
         make = first if k == 0 else _random
-        return Start(lambda objective, _: make(objective, pins, chance))
+        return Start(lambda objective, _: make(objective, pins, chance), by_chance=k > 0)
     turn = (k - len(PATHS)) % 3
     if k < len(PATHS) or turn == 0:
         path = PATHS[k] if k < len(PATHS) else BLURRED
-        return Start(lambda objective, clock: _climbed(objective, pins, chance, path, clock))
+        return Start(
+            lambda objective, clock: _climbed(objective, pins, chance, path, clock),
+            by_chance=k >= len(PATHS),
+        )
     if turn == 1:
         return Start(lambda objective, clock: _released(objective, pins, chance, clock))
     return Start(lambda objective, _: _random(objective, pins, chance), PATIENCE)

@@ -124,7 +124,7 @@ def fit_options(command: Any) -> Any:
             "--n-starts",
             type=Starts(),
             metavar="N|repeat",
-            help="Keep the best of so many starts; repeat: until the best has come twice.",
+            help="Keep the best of so many starts; repeat: until it has come twice.",
         ),
         click.option(
             "--threads", "n_threads", type=int, metavar="N", help="Default: all processors."
