@@ -31,6 +31,7 @@ FLOORS = {
     "model_file": 3,
     "again": 3,
     "certificate": 4,
+    "uncertainty": 4,
     "model": 5,
     "start": 6,
     "fit": 7,

@@ -13,16 +13,14 @@ from . import certificate as certificates
 from . import display, model_file
 from .certificate import Certificate
 from .kernels.chunks import available_threads, one_blas_thread
-from .objective import Layout, Objective
+from .objective import Layout, Objective, predicted
 from .problem import build
 from .result import Counts, Status, Trace
 from .solvers.base import State
 from .validation.arrays import check_names, read_names
 from .validation.cells import read_cells
 from .validation.errors import ConvergenceWarning
-from .validation.options import read_int, read_pinned, read_reg, spread_reg
-
-BLOCK = 1 << 16  # cells predicted at a time
+from .validation.options import read_index, read_int, read_pinned, read_reg, spread_reg
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -180,8 +178,8 @@ class Factorization:
         TypeError
             If an index is not an integer.
         """
-        rows = _read_index(i, "i", self.shape[0])
-        cols = _read_index(j, "j", self.shape[1])
+        rows = read_index(i, "i", self.shape[0])
+        cols = read_index(j, "j", self.shape[1])
         rows, cols = np.broadcast_arrays(rows, cols)
         flat = predicted(self.left, self.right, rows.reshape(-1), cols.reshape(-1))
         return flat.reshape(rows.shape)[()]
@@ -342,17 +340,6 @@ class Factorization:
         return display.html(self)
 
 
-def predicted(
-    left: np.ndarray, right: np.ndarray, rows: np.ndarray, cols: np.ndarray
-) -> np.ndarray:
-    """Predictions of the cells (rows, cols), two vectors of indices, from whole factors."""
-    out = np.empty(rows.size, left.dtype)
-    for at in range(0, out.size, BLOCK):  # gathered factors take columns times the memory
-        part = slice(at, at + BLOCK)
-        out[part] = np.einsum("ck,ck->c", left[rows[part]], right[cols[part]])
-    return out
-
-
 def assemble(
     objective: Objective, left: np.ndarray, right: np.ndarray, value: float, **about: Any
 ) -> Factorization:
@@ -380,13 +367,3 @@ def load(path: str | PathLike[str]) -> Factorization:
         If the file is not such a model, is damaged, or is of a newer version.
     """
     return Factorization(**model_file.read(path))
-
-
-def _read_index(value: Any, name: str, size: int) -> np.ndarray:
-    index = np.asarray(value)
-    if index.dtype.kind not in "iu" and index.size:
-        raise TypeError(f"`{name}` must be an int or an array of ints; got {index.dtype}")
-    if index.size and (index.min() < 0 or index.max() >= size):
-        bad = index.min() if index.min() < 0 else index.max()
-        raise IndexError(f"`{name}` must be in [0, {size - 1}]; got {bad}")
-    return index.astype(np.int64)

@@ -24,6 +24,17 @@ def read_int(value: Any, name: str, low: int, high: float = np.inf) -> int:
     raise kind(f"`{name}` must be an int of at least {low}{upper}; got {describe(value)}")
 
 
+def read_index(value: Any, name: str, size: int) -> np.ndarray:
+    """Indices in [0, size), of any shape, int64."""
+    index = np.asarray(value)
+    if index.dtype.kind not in "iu" and index.size:
+        raise TypeError(f"`{name}` must be an int or an array of ints; got {index.dtype}")
+    if index.size and (index.min() < 0 or index.max() >= size):
+        bad = index.min() if index.min() < 0 else index.max()
+        raise IndexError(f"`{name}` must be in [0, {size - 1}]; got {bad}")
+    return index.astype(np.int64)
+
+
 def read_rank(rank: Any, shape: tuple[int, int], pinned: bool) -> int:
     """Rank ≥ 1, or ≥ 0 where pinned rows or biases leave something to fit."""
     if rank is None:
