@@ -239,6 +239,7 @@ def _finish(objective: Objective, end: End, **about: Any) -> Factorization:
         trace=end.last.trace,
         n_regularized=deficient,
         state=end.last,
+        objective=objective,
         **about,
     )
 

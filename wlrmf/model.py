@@ -59,6 +59,8 @@ class Factorization:
         Of a data frame's rows and columns.
     state : State or None
         To go on from here: ``fit(..., start=model.state)``. Not saved.
+    objective : Objective or None
+        The data with their weights, as they were fitted. Neither saved nor pickled.
     """
 
     left: np.ndarray
@@ -85,6 +87,7 @@ class Factorization:
     row_names: np.ndarray | None = None
     col_names: np.ndarray | None = None
     state: State | None = field(default=None)
+    objective: Objective | None = field(default=None)
 
     @property
     def W(self) -> np.ndarray:
@@ -296,7 +299,7 @@ class Factorization:
 
     def certificate(
         self,
-        Y: Any,
+        Y: Any = None,
         mask: Any = None,
         *,
         weights: Any = None,
@@ -308,8 +311,8 @@ class Factorization:
 
         Parameters
         ----------
-        Y, mask, weights : matrix, shape (m, n)
-            Those of the fit, as there; a model does not keep its data.
+        Y, mask, weights : matrix, shape (m, n), optional
+            Those of the fit, as there. Needed if the model was read from a file.
         reg : as in `fit`, optional
             Default: that of the fit.
         exact : bool, optional
@@ -321,7 +324,7 @@ class Factorization:
         --------
         >>> import numpy as np, wlrmf
         >>> Y = np.diag([3.0, 2.0, 1.0])
-        >>> print(wlrmf.fit(Y, rank=2, reg=1.5).certificate(Y).words)
+        >>> print(wlrmf.fit(Y, rank=2, reg=1.5).certificate().words)
         no factorization of any rank can be more than 0.0001 % better
         """
         return certificates.of_model(self, exact, Y, mask, weights, reg, n_threads)
@@ -333,6 +336,9 @@ class Factorization:
         """
         model_file.write(path, vars(self))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"objective": None}
+
     def __repr__(self) -> str:
         return display.one_line(self)
 
@@ -341,7 +347,7 @@ class Factorization:
 
 
 def assemble(
-    objective: Objective, left: np.ndarray, right: np.ndarray, value: float, **about: Any
+    objective: Objective, left: np.ndarray, right: np.ndarray, value: float, /, **about: Any
 ) -> Factorization:
     """A model of these factors, with what the objective itself can tell of them."""
     problem = objective.problem

@@ -92,7 +92,7 @@ def run(estimator: Any, Y: Any, **options: Any) -> Factorization:
         model = error.result
         message = ADVICE.get(model.status, model.message).format_map(vars(estimator))
         warnings.warn(message, ConvergenceWarning, stacklevel=4)
-    return replace(model, state=None)
+    return replace(model, state=None, objective=None)
 
 
 def read_cap(estimator: Any, shape: tuple[int, int]) -> int:

@@ -97,7 +97,12 @@ class Joint:
         listing = self.objective.reduced.listing
         at = slice(listing.indptr[j], listing.indptr[j + 1])
         inverse = Inverses(*(part[j : j + 1] for part in self.own)).matrices[0]
-        return _Row(listing.indices[at], listing.roots[at] ** 2, inverse, self.right[j, self.objective.reduced.kept])
+        return _Row(
+            listing.indices[at],
+            listing.roots[at] ** 2,
+            inverse,
+            self.right[j, self.objective.reduced.kept],
+        )
 
     def _partner(self, rows: np.ndarray) -> np.ndarray:
         return self.left[rows][:, self.objective.reduced.gone]
