@@ -1,14 +1,16 @@
 """Error bars against dense algebra, closed forms and planted problems."""
 
+import dataclasses
+
 import cases
 import naive
 import numpy as np
 import pytest
 
-from wlrmf import fit
+from wlrmf import Stop, fit, load
 from wlrmf.objective import Layout, Objective
 from wlrmf.problem import build
-from wlrmf.uncertainty import freedom, measure
+from wlrmf.uncertainty import freedom
 from wlrmf.uncertainty.conditional import Conditional
 from wlrmf.uncertainty.gauge import gauge
 from wlrmf.uncertainty.joint import Joint
@@ -32,14 +34,6 @@ def point(structure, layout, shape, reg, seed=0, share=0.75):
     regs = [reg * rng.uniform(0.5, 2, size) for size in shape]
     factors = [rng.standard_normal((size, layout.columns)) for size in shape]
     return Objective(problem, *regs, layout), *factors
-
-
-def bars(model, Y, mask=None, reg=0.0, **options):
-    """What `measure` says of a model at these data."""
-    problem = build(read_cells(Y, mask, dtype=np.float64), 1)
-    regs = [np.full(size, float(reg)) for size in problem.shape]
-    objective = Objective(problem, *regs, model.layout)
-    return measure(objective, model.left, model.right, has_bias=model.has_bias, **options)
 
 
 def all_cells(shape):
@@ -153,7 +147,7 @@ def few_cells():
 def test_predictions_that_the_cells_do_not_determine():
     Y, A = few_cells()
     model = fit(Y, A, rank=2)
-    found = bars(model, Y, A, noise="known")
+    found = model.error_bars(noise="known")
     std = found.std(*np.indices(Y.shape))
     assert np.isinf(std[11]).all()
     assert np.isinf(std[12, 1:]).all()
@@ -163,7 +157,7 @@ def test_predictions_that_the_cells_do_not_determine():
     assert np.isfinite(std[13]).all()
     assert found.n_parameters == 2 * (11 + 10 - 2) + 3
     assert found.interval(11, 0) == (-np.inf, np.inf)
-    conditional = bars(model, Y, A, kind="conditional")
+    conditional = model.error_bars(kind="conditional")
     assert conditional.n_parameters == found.n_parameters
     assert np.isinf(conditional.std(11, 0))
 
@@ -171,16 +165,12 @@ def test_predictions_that_the_cells_do_not_determine():
 def test_rows_that_are_not_determined_leave_the_others_their_bars():
     Y, A = few_cells()
     model = fit(Y, A, rank=2)
-    found = bars(model, Y, A, noise="known").factor_std()
+    found = model.error_bars(noise="known").factor_std()
     assert np.isinf(found.W[:, 11:13]).all()
-    model = fit(
-        Y[[*range(11), 13]],
-        A[[*range(11), 13]],
-        rank=2,
-        start=(model.W[:, [*range(11), 13]], model.X),
-    )
-    wanted = bars(model, Y[[*range(11), 13]], A[[*range(11), 13]], noise="known").factor_std()
-    np.testing.assert_allclose(found.W[:, [*range(11), 13]], wanted.W, rtol=1e-3)
+    kept = [*range(11), 13]
+    alone = fit(Y[kept], A[kept], rank=2, start=(model.W[:, kept], model.X))
+    wanted = alone.error_bars(noise="known").factor_std()
+    np.testing.assert_allclose(found.W[:, kept], wanted.W, rtol=1e-3)
     np.testing.assert_allclose(found.X, wanted.X, rtol=1e-3)
 
 
@@ -189,7 +179,7 @@ def test_two_blocks_do_not_know_of_each_other():
     Y = np.full((12, 14), np.nan)
     Y[:6, :8], Y[6:, 8:] = rng.standard_normal((6, 8)), rng.standard_normal((6, 6))
     model = fit(Y, rank=1)
-    found, counted = (bars(model, Y, kind=kind) for kind in ("joint", "conditional"))
+    found, counted = (model.error_bars(kind=kind) for kind in ("joint", "conditional"))
     assert found.n_parameters == counted.n_parameters == (6 + 8 - 1) + (6 + 6 - 1)
     std = found.std(*np.indices(Y.shape))
     np.testing.assert_array_equal(np.isfinite(std), np.isfinite(Y))
@@ -200,7 +190,7 @@ def test_two_blocks_do_not_know_of_each_other():
 def test_with_a_ridge_everything_is_determined():
     Y, A = few_cells()
     model = fit(Y, A, rank=2, reg=0.5)
-    found = bars(model, Y, A, reg=0.5, noise="known")
+    found = model.error_bars(noise="known")
     prior = np.linalg.norm(model.X, axis=0) / np.sqrt(0.5)
     np.testing.assert_allclose(found.std(11, np.arange(10)), prior, rtol=1e-10)
     for part in found.factor_std():
@@ -218,11 +208,11 @@ def test_a_complete_matrix_in_closed_form():
     model = fit(Y, rank=3)
     p, q = ((np.linalg.qr(f.T)[0] ** 2).sum(axis=1) for f in (model.W, model.X))
     wanted = p[:, None] + q - np.outer(p, q)
-    found = bars(model, Y)
+    found = model.error_bars()
     noise = np.sqrt(model.loss / (15 * 11 - 3 * (15 + 11 - 3)))
     assert found.noise == pytest.approx(noise)
     np.testing.assert_allclose(found.std(*np.indices(Y.shape)), noise * wanted**0.5, rtol=1e-9)
-    conditional = bars(model, Y, kind="conditional", noise="known")
+    conditional = model.error_bars(kind="conditional", noise="known")
     np.testing.assert_allclose(conditional.std(*np.indices(Y.shape)) ** 2, p[:, None] + q)
 
 
@@ -230,7 +220,7 @@ def test_levels_alone_are_a_two_way_table():
     """Rank 0 with biases, nothing missing: (1/n + 1/m − 1/mn) of the noise's square, mean fixed."""
     Y = np.random.default_rng(6).standard_normal((6, 5))
     model = fit(Y, rank=0, bias=True)
-    found = bars(model, Y, noise=2.0)
+    found = model.error_bars(noise=2.0)
     np.testing.assert_allclose(found.std(*np.indices(Y.shape)), 2 * (1 / 5 + 1 / 6 - 1 / 30) ** 0.5)
     assert found.n_parameters == 6 + 5 - 1
     deviations = found.factor_std()
@@ -245,7 +235,7 @@ def test_degrees_of_freedom_of_a_full_matrix():
     rank_of_J = {False: rank * (m + n - rank), True: (rank + 1) * (m + n - rank - 1)}
     for bias, parameters in rank_of_J.items():
         model = fit(Y, rank=rank, bias=bias)
-        found = bars(model, Y)
+        found = model.error_bars()
         assert found.n_observed == m * n
         assert found.n_parameters == parameters
         assert found.reduced_chi2 == pytest.approx(model.loss / (m * n - parameters))
@@ -257,8 +247,8 @@ def test_degrees_of_freedom_of_a_full_matrix():
 def test_units_of_data_and_weights():
     """Y → cY and A → aA: the bars scale with Y, and with 1 / A where the noise is known."""
     Y, A = few_cells()
-    given = [bars(fit(c * Y, a * A, rank=2), c * Y, a * A) for c, a in ((1, 1), (8, 0.25))]
-    known = [bars(fit(Y, a * A, rank=2), Y, a * A, noise="known") for a in (1, 0.25)]
+    given = [fit(c * Y, a * A, rank=2).error_bars() for c, a in ((1, 1), (8, 0.25))]
+    known = [fit(Y, a * A, rank=2).error_bars(noise="known") for a in (1, 0.25)]
     np.testing.assert_allclose(given[1].std(0, 1), 8 * given[0].std(0, 1), rtol=1e-4)
     np.testing.assert_allclose(known[1].std(0, 1), 4 * known[0].std(0, 1), rtol=1e-4)
     assert given[1].dof == given[0].dof
@@ -266,7 +256,7 @@ def test_units_of_data_and_weights():
 
 def test_a_new_measurement_adds_its_own_noise():
     Y, A = few_cells()
-    found = bars(fit(Y, A, rank=2), Y, A)
+    found = fit(Y, A, rank=2).error_bars()
     plain, wide = found.std([0, 1], 2), found.std([0, 1], 2, sigma=1 / A[:2, 2])
     np.testing.assert_allclose(wide**2 - plain**2, (found.noise / A[:2, 2]) ** 2)
     low, high = found.interval([0, 1], 2, 0.5, sigma=1 / A[:2, 2])
@@ -276,7 +266,7 @@ def test_a_new_measurement_adds_its_own_noise():
 def test_quantiles_are_students_where_the_noise_is_estimated():
     Y = np.random.default_rng(8).standard_normal((4, 5))
     model = fit(Y, rank=1)
-    estimated, known = bars(model, Y), bars(model, Y, noise="known")
+    estimated, known = model.error_bars(), model.error_bars(noise="known")
     assert estimated.dof == 12
     assert estimated.quantile(0.9) == pytest.approx(1.7823, abs=1e-4)
     assert known.quantile(0.9) == pytest.approx(1.6449, abs=1e-4)
@@ -298,11 +288,11 @@ def test_what_is_asked_must_make_sense():
     Y, A = few_cells()
     model = fit(Y, A, rank=2)
     with pytest.raises(ValueError, match='`kind` must be "auto", "joint" or'):
-        bars(model, Y, A, kind="both")
+        model.error_bars(kind="both")
     for noise in ("guess", 0, -1.0, None, True):
         with pytest.raises(ValueError, match='`noise` must be "estimate", "known" or'):
-            bars(model, Y, A, noise=noise)
-    found = bars(model, Y, A)
+            model.error_bars(noise=noise)
+    found = model.error_bars()
     with pytest.raises(IndexError, match="`j` must be in"):
         found.std(0, 10)
     with pytest.raises(ValueError, match="`sigma` must be finite"):
@@ -315,8 +305,8 @@ def test_no_degrees_of_freedom_no_estimate():
     Y = np.random.default_rng(9).standard_normal((3, 3))
     model = fit(Y, rank=3)
     with pytest.raises(ValueError, match="9 cells determine 9 numbers"):
-        bars(model, Y)
-    found = bars(model, Y, noise=0.5)
+        model.error_bars()
+    found = model.error_bars(noise=0.5)
     assert np.isnan(found.reduced_chi2)
     np.testing.assert_allclose(found.std(*np.indices((3, 3))), 0.5)
 
@@ -328,8 +318,102 @@ def test_too_many_unknowns_are_said(monkeypatch):
     Y, A = few_cells()
     model = fit(Y, A, rank=2)
     with pytest.warns(DataWarning, match="would take 20 unknowns"):
-        assert bars(model, Y, A).kind == "conditional"
-    assert bars(model, Y, A, kind="joint").kind == "joint"
-    assert bars(model, Y, A, kind="conditional").kind == "conditional"
+        assert model.error_bars().kind == "conditional"
+    assert model.error_bars(kind="joint").kind == "joint"
+    assert model.error_bars(kind="conditional").kind == "conditional"
     monkeypatch.setattr(answer, "UNKNOWNS", 20)
-    assert bars(model, Y, A).kind == "joint"
+    assert model.error_bars().kind == "joint"
+
+
+def test_shortcuts_and_loaded_models(tmp_path):
+    Y, A = few_cells()
+    model = fit(Y, A, rank=2, bias=True)
+    found = model.error_bars(noise=2.0)
+    np.testing.assert_array_equal(model.uncertainty([0, 3], 2, noise=2.0), found.std([0, 3], 2))
+    for one, two in zip(model.factor_std(noise=2.0), found.factor_std(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    model.save(tmp_path / "model.npz")
+    loaded = load(tmp_path / "model.npz")
+    assert loaded.uncertainty(0, 2, Y=Y, mask=A, noise=2.0) == found.std(0, 2)
+    with pytest.raises(ValueError, match="`Y` is needed"):
+        loaded.uncertainty(0, 2)
+    with pytest.warns(DataWarning, match="the loss at these data is"):
+        loaded.error_bars(Y + 1, A)
+
+
+def test_threads_give_the_same_bits():
+    given, _ = cases.arguments("weighted", m=60, n=50)
+    model = fit(**given, rank=2)
+    one, two = (model.error_bars(n_threads=k).std(*np.indices((60, 50))) for k in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+# Coverage: 200 planted problems each.
+
+PLANTS = {
+    "weights": {"share": 1.0},
+    "holes": {"share": 0.6},
+    "levels": {"share": 0.7, "bias": True},
+    "prior": {"share": 0.5, "reg": 1.0},
+}
+
+
+def planted(seed, share, bias=False, reg=0.0, shape=(24, 20), rank=2):
+    """A model of a planted matrix with noise of 0.1 to 0.5 from cell to cell, and the plant.
+
+    The factors come from a normal distribution of variance 1: a ridge of 1 is their prior.
+    """
+    rng = np.random.default_rng(seed)
+    W, X = (rng.standard_normal((rank, size)) for size in shape)
+    truth = W.T @ X
+    if bias:
+        truth += rng.standard_normal((shape[0], 1)) + rng.standard_normal(shape[1])
+    sigma = rng.uniform(0.1, 0.5, shape)
+    Y = truth + sigma * rng.standard_normal(shape)
+    mask = np.where(rng.random(shape) < share, 1 / sigma, 0)
+    how = {"solver": "varpro", "stop": Stop(gtol=1e-4), "n_threads": 1}
+    return fit(Y, mask, rank, start=(W, X), bias=bias, reg=reg, **how), truth
+
+
+@pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)
+def test_intervals_cover_the_truth_as_often_as_they_say(plant):
+    """Of 90 %: joint ones 88 to 92 %, with the noise known or estimated."""
+    inside, chi2, scores = {"known": [], "estimate": []}, [], []
+    for seed in range(200):
+        model, truth = planted(seed, **plant)
+        found = model.error_bars(noise="known", n_threads=1)
+        std = found.std(*np.indices(truth.shape))
+        off = np.abs(model.reconstruct() - truth)
+        estimated = dataclasses.replace(found, noise=found.reduced_chi2**0.5, noise_is="estimated")
+        for name, bars in ("known", found), ("estimate", estimated):
+            inside[name].append(np.mean(off <= bars.quantile(0.9) * bars.noise * std))
+        chi2.append(found.reduced_chi2)
+        scores.append(np.mean((off / std)[np.isfinite(std)] ** 2))
+    for name, shares in inside.items():
+        assert 0.88 < np.mean(shares) < 0.92, name
+    assert np.mean(chi2) == pytest.approx(1, abs=0.02)
+    assert np.mean(scores) == pytest.approx(1, abs=0.1)
+
+
+def test_factors_are_covered_once_they_are_aligned():
+    """The plant is moved along the gauge to be nearest to the factors, by Gauss-Newton."""
+    inside = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        W, X = (rng.standard_normal((2, size)) for size in (24, 20))
+        Y = W.T @ X + 0.1 * rng.standard_normal((24, 20))
+        model = fit(Y, rank=2)
+        M = np.linalg.lstsq(W.T, model.W.T, rcond=None)[0]
+        W, X = M.T @ W, np.linalg.solve(M, X)
+        for _ in range(2):
+            parts = gauge(model.W.T, model.X.T)
+            off = model.W.T - W.T, model.X.T - X.T
+            along = sum(np.einsum("aip,ip->a", n, d) for n, d in zip(parts, off, strict=True))
+            W, X = (
+                factor + np.einsum("aip,a->pi", n, along)
+                for factor, n in zip((W, X), parts, strict=True)
+            )
+        found = model.error_bars(noise=0.1).factor_std()
+        for factor, true, std in (model.W, W, found.W), (model.X, X, found.X):
+            inside.append(np.mean(np.abs(factor - true) <= 1.6449 * std))
+    assert 0.88 < np.mean(inside) < 0.92

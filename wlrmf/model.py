@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from . import again, display, model_file
 from . import certificate as certificates
-from . import display, model_file
+from . import uncertainty as bars
 from .certificate import Certificate
 from .kernels.chunks import available_threads, one_blas_thread
 from .objective import Layout, Objective, predicted
 from .problem import build
 from .result import Counts, Status, Trace
 from .solvers.base import State
-from .validation.arrays import check_names, read_names
-from .validation.cells import read_cells
+from .uncertainty import ErrorBars, FactorStd
+from .validation.arrays import read_names
 from .validation.errors import ConvergenceWarning
-from .validation.options import read_index, read_int, read_pinned, read_reg, spread_reg
+from .validation.options import read_index, read_int, spread_reg
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -219,18 +220,18 @@ class Factorization:
         Factorization
             Of shape (m_new, n). The training rows give the rows that fit returned.
         """
-        given = self._new_cells(Y_new, mask_new, weights, baseline)
+        given = again.new_cells(self, Y_new, mask_new, weights, baseline)
         threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
         problem = build(given, threads)
         counts = problem.row_counts()
-        row_reg = self._new_reg(reg, len(counts))
+        row_reg = again.new_reg(self, reg, len(counts))
         objective = Objective(
             problem,
             spread_reg(row_reg, self.reg_scaling, counts, self.left.dtype),
             np.zeros(self.shape[1], self.left.dtype),
             self.layout,
         )
-        start = self._new_left(pinned_W, len(counts))
+        start = again.new_left(self, pinned_W, len(counts))
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             left, deficient = objective.best_W(start, self.right)
             value = objective.value(left, self.right)
@@ -261,41 +262,6 @@ class Factorization:
     def transform(self, Y_new: Any, mask_new: Any = None, **options: Any) -> np.ndarray:
         """Factors of new rows, shape (rank, m_new): ``fold_in(...).W``; see `fold_in`."""
         return self.fold_in(Y_new, mask_new, **options).W
-
-    def _new_cells(self, Y_new: Any, mask_new: Any, weights: Any, baseline: Any) -> Any:
-        if self.base_v is not None:
-            u = self.base_u if baseline is None else baseline
-            if u is None or (baseline is None and np.ndim(u)):
-                raise ValueError("`baseline` is needed: the fit had one u for each of its rows")
-            u = np.full(np.shape(Y_new)[0], float(u)) if np.ndim(u) == 0 else np.asarray(u)
-            baseline = (u, self.base_v)
-        check_names("Y_new", "columns", read_names(Y_new)[1], self.col_names, "the fit")
-        shape = np.shape(Y_new)
-        if len(shape) == 2 and shape[1] != self.shape[1]:
-            hint = ". Is it transposed? Try Y_new.T" if shape[0] == self.shape[1] else ""
-            raise ValueError(f"Y_new must have {self.shape[1]} columns; got shape {shape}{hint}")
-        return read_cells(Y_new, mask_new, weights, baseline, self.left.dtype, allow_empty=True)
-
-    def _new_reg(self, reg: Any, m_new: int) -> float | np.ndarray:
-        if reg is None:
-            if np.ndim(self.row_reg):
-                raise ValueError("`reg` is needed: the fit had one ridge for each of its rows")
-            return self.row_reg
-        return read_reg((reg, reg if np.ndim(reg) == 0 else 1.0), (m_new, 1))[0]
-
-    def _new_left(self, pinned_W: Any, m_new: int) -> np.ndarray:
-        """Factors of the new rows before the solve: zeros, and the given columns."""
-        layout, dtype = self.layout, self.left.dtype
-        rows = read_pinned(pinned_W, "pinned_W", m_new, dtype)
-        wanted = layout.pinned_W - self.has_bias
-        if rows.shape[1] != wanted:
-            raise ValueError(
-                f"`pinned_W` must have {wanted} rows, as in the fit; got {rows.shape[1]}"
-            )
-        left = np.zeros((m_new, layout.columns), dtype)
-        left[:, layout.shared.stop : layout.shared.stop + wanted] = rows
-        left[:, layout.shared.stop + wanted :] = 1  # partners of the column biases and the mean
-        return left
 
     def certificate(
         self,
@@ -328,6 +294,51 @@ class Factorization:
         no factorization of any rank can be more than 0.0001 % better
         """
         return certificates.of_model(self, exact, Y, mask, weights, reg, n_threads)
+
+    def error_bars(
+        self,
+        Y: Any = None,
+        mask: Any = None,
+        *,
+        weights: Any = None,
+        reg: Any = None,
+        noise: Any = "estimate",
+        kind: str = "auto",
+        n_threads: int | None = None,
+    ) -> ErrorBars:
+        """Standard deviations of predictions and factors, degrees of freedom, and the noise.
+
+        Parameters
+        ----------
+        Y, mask, weights, reg, n_threads : optional
+            As in `certificate`.
+        noise : "estimate", "known" or number
+            The noise in a cell has the standard deviation noise / a_ij: by default √(chi² / dof);
+            ``"known"``: 1, for A = 1/σ.
+        kind : "auto", "joint" or "conditional"
+            Whether the errors of W and X are taken together, or each as if the other were known;
+            see `wlrmf.uncertainty.measure`, which has the formulas and what they rest on.
+
+        Examples
+        --------
+        >>> import numpy as np, wlrmf
+        >>> rng = np.random.default_rng(0)
+        >>> Y = np.outer([1.0, 2, 3, 4], [2.0, 1, 4]) + 0.1 * rng.standard_normal((4, 3))
+        >>> print(wlrmf.fit(Y, rank=1).error_bars().dof)
+        6.0
+        """
+        return bars.of_model(self, noise, kind, Y, mask, weights, reg, n_threads)
+
+    def uncertainty(self, i: Any, j: Any, **about: Any) -> Any:
+        """Standard deviations of the predictions of the cells (i, j), as `predict` takes them.
+
+        ``error_bars(**about).std(i, j)``; keep the error bars to ask more than once.
+        """
+        return self.error_bars(**about).std(i, j)
+
+    def factor_std(self, **about: Any) -> FactorStd:
+        """Standard deviations of the factors and biases: ``error_bars(**about).factor_std()``."""
+        return self.error_bars(**about).factor_std()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to `path`, exactly there: an npz without pickled objects.

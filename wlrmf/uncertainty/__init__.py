@@ -1,5 +1,5 @@
 """Error bars: what the noise of the cells leaves uncertain of predictions and factors."""
 
-from .answer import FactorStd, Uncertainty, measure
+from .answer import ErrorBars, FactorStd, measure, of_model
 
-__all__ = ["FactorStd", "Uncertainty", "measure"]
+__all__ = ["ErrorBars", "FactorStd", "measure", "of_model"]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from .. import again
 from ..kernels.chunks import one_blas_thread
 from ..objective import Objective, predicted
 from ..validation.errors import DataWarning, describe
@@ -32,7 +33,7 @@ class FactorStd(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Uncertainty:
+class ErrorBars:
     """What the noise leaves uncertain; standard deviations are in the units of Y.
 
     Attributes
@@ -149,7 +150,7 @@ class Uncertainty:
 
     def __repr__(self) -> str:
         return (
-            f"Uncertainty({self.kind}, noise {self.noise:.4g} {self.noise_is}, reduced chi-squared "
+            f"ErrorBars({self.kind}, noise {self.noise:.4g} {self.noise_is}, reduced chi-squared "
             f"{self.reduced_chi2:.4g} on {self.dof:.6g} degrees of freedom)"
         )
 
@@ -162,7 +163,7 @@ def measure(
     noise: Any = "estimate",
     kind: str = "auto",
     has_bias: bool = False,
-) -> Uncertainty:
+) -> ErrorBars:
     """Error bars at factors that minimise F.
 
     Parameters
@@ -181,7 +182,7 @@ def measure(
 
     Returns
     -------
-    Uncertainty
+    ErrorBars
 
     Raises
     ------
@@ -246,9 +247,17 @@ def measure(
     else:
         scale = 1.0 if noise == "known" else noise
     is_given = "estimated" if noise == "estimate" else "given"
-    return Uncertainty(
+    return ErrorBars(
         found.kind, scale, is_given, cells, parameters, chi2, found, (left, right), has_bias
     )
+
+
+def of_model(model: Any, noise: Any, kind: str, *data: Any) -> ErrorBars:
+    """What `Factorization.error_bars` returns; `data` as in `again.problem_of`."""
+    objective, left, right = again.problem_of(model, *data)
+    found = measure(objective, left, right, noise=noise, kind=kind, has_bias=model.has_bias)
+    again.check_loss(model, objective, found.chi2)
+    return found
 
 
 def _parameters(objective: Objective, marks: Any, left: np.ndarray, right: np.ndarray) -> float:
