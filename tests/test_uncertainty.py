@@ -371,7 +371,7 @@ def planted(seed, share, bias=False, reg=0.0, shape=(24, 20), rank=2):
     sigma = rng.uniform(0.1, 0.5, shape)
     Y = truth + sigma * rng.standard_normal(shape)
     mask = np.where(rng.random(shape) < share, 1 / sigma, 0)
-    how = {"solver": "varpro", "stop": Stop(gtol=1e-4), "n_threads": 1}
+    how = {"stop": Stop(gtol=1e-4), "n_threads": 1}
     return fit(Y, mask, rank, start=(W, X), bias=bias, reg=reg, **how), truth
 
 
