@@ -283,7 +283,7 @@ def test_coverage_counts_the_cells_within_their_intervals(ax):
     true, std = np.array([1.0, -3.0, 7.0]), np.array([1.0, 2.0, np.inf])
     assert plot.coverage(true, np.zeros(3), {"these": std, "wide": 100 * std}, ax) is ax
     levels, shares = ax.get_lines()[1].get_data()
-    np.testing.assert_array_equal(shares, (0.6827 < levels) * 0.5 + (0.8664 < levels) * 0.5)
+    np.testing.assert_array_equal(shares, (levels > 0.6827) * 0.5 + (levels > 0.8664) * 0.5)
     assert set(ax.get_lines()[-1].get_ydata()) == {1.0}
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["these", "wide"]
     segments = ax.collections[0].get_segments()

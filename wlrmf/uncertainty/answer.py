@@ -54,7 +54,7 @@ class ErrorBars:
 
     Notes
     -----
-    See `measure` for what these numbers rest on.
+    `measure` says what these numbers rest on.
     """
 
     kind: str
@@ -132,7 +132,7 @@ class ErrorBars:
         Joint ones are those of the deviation from the true factors once these have been moved so,
         to first order, as near to the fitted ones as they come, in the sum of the squares of both
         over the rows that are determined: the covariance with the gauge directions projected out,
-        the least of all in trace (Kanatani & Morris 2001, doi:10.1109/18.930934, section V).
+        the least of all in trace (Kanatani & Morris 2001, doi:10.1109/18.930934).
         Conditional ones are those of each factor for the other one as it is.
         """
         layout, bias = self._found.objective.layout, self._has_bias
@@ -205,7 +205,7 @@ def measure(
 
     half of F's Gauss-Newton matrix: the second derivatives that come with the residuals are left
     out, so it is the expected information, not the observed one (Seber & Wild 1989,
-    doi:10.1002/0471725315, sections 2.1 and 12.2; Laplace's approximation: MacKay 1992,
+    doi:10.1002/0471725315, section 2.1; Laplace's approximation: MacKay 1992,
     doi:10.1162/neco.1992.4.3.415). H has no inverse where a change of W and X leaves all
     predictions as they are, as without a ridge (W, X) → (MᵀW, M⁻¹X) does; no prediction depends on
     these directions, so any generalized inverse gives its variance (see `Joint`). Degrees of

@@ -17,9 +17,11 @@ BLOCK = 1 << 22  # numbers of the Gram matrices that are held at a time
 class Conditional:
     """Covariances G_i⁻¹ of w_i for fixed X, and of x_j for fixed W.
 
-    The variance of a prediction is the sum x_j' G_i⁻¹ x_j + w_i' G_j⁻¹ w_i: to first order that of
-    independent errors of w_i and x_j. What other rows' errors do to x_j, and through it to w_i, is
-    left out, so it is too small, the more the fewer cells there are for each number that is fitted.
+    The variance of a prediction is the sum x_j' G_i⁻¹ x_j + w_i' G_j⁻¹ w_i, that of independent
+    errors of w_i and x_j. It is right in the limit of large matrices and many cells in each row
+    (Chen, Fan, Ma & Yan 2019, doi:10.1073/pnas.1910053116). What other rows' errors do to x_j, and
+    through it to w_i, is left out: it is too small where there are few cells for each number that
+    is fitted. In a complete matrix it is a little too large, by a product of the two.
     """
 
     objective: Objective

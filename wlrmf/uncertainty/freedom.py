@@ -98,7 +98,7 @@ def counted(objective: Objective, marks: Marks | None, widths: Widths) -> int:
     A row meets r independent columns and a column l: each connected part of the core, of m rows and
     n columns, determines m r + n l − r l numbers, rank (m + n − rank) without pinned columns, and
     every cell outside the core one. It is a bound from above that random masks attain; where a part
-    can still be bent (Singer & Cucuringu 2010, doi:10.1137/090750688, section 3) the rank is less.
+    can still be bent (Singer & Cucuringu 2010, doi:10.1137/090750688) the rank is less.
     """
     (r, c), shape = widths, objective.problem.shape
     if marks is None:
