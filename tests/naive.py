@@ -141,6 +141,35 @@ def reduced_hessian(C, W, X, reg_W, reg_X):
     return a - b @ np.linalg.pinv(c, rcond=1e-12) @ b.T
 
 
+def jacobian(layout, left, right):
+    """Derivatives of all predictions in the free columns of W and of X, cell by cell."""
+    (m, _), n = left.shape, len(right)
+    free_W, free_X = (np.arange(left.shape[1])[f] for f in (layout.free_W, layout.free_X))
+    J = np.zeros((m * n, m * len(free_W) + n * len(free_X)))
+    for i in range(m):
+        for j in range(n):
+            J[i * n + j, i * len(free_W) + np.arange(len(free_W))] = right[j, free_W]
+            at = m * len(free_W) + j * len(free_X)
+            J[i * n + j, at + np.arange(len(free_X))] = left[i, free_X]
+    return J
+
+
+def gauge(layout, left, right):
+    """An orthonormal basis of the null space of the Jacobian of all cells."""
+    J = jacobian(layout, left, right)
+    s, Vt = np.linalg.svd(J)[1:]
+    return Vt[np.sum(s > 1e-10 * s[0]) :].T
+
+
+def covariance(C, layout, left, right, reg_W, reg_X):
+    """J of all cells, H = J'CJ + ridges and its pseudo-inverse."""
+    J = jacobian(layout, left, right)
+    counts = [f.stop - f.start for f in (layout.free_W, layout.free_X)]
+    ridge = np.concatenate([np.repeat(r, k) for r, k in zip((reg_W, reg_X), counts, strict=True)])
+    H = J.T @ (C.reshape(-1, 1) * J) + np.diag(ridge)
+    return J, H, np.linalg.pinv(H, rcond=1e-11, hermitian=True)
+
+
 def objective(T, C, W, X, reg_W, reg_X):
     """F without pinned columns."""
     ridge = np.sum(reg_W[:, None] * W**2) + np.sum(reg_X[:, None] * X**2)

@@ -142,6 +142,7 @@ def test_the_gain_is_what_the_direction_gives():
     given, _ = cases.arguments("dense")
     model = fit(**given, rank=1, reg=0.5, stop=STRICT)
     answer = model.certificate(given["Y"], weights=given["weights"])
+    assert model.certificate().lower_bound == answer.lower_bound
     assert answer.gain > 0
     values = []
     for share in (0.9, 1.0, 1.1):  # of the best step, which is the middle one

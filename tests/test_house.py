@@ -34,6 +34,7 @@ FLOORS = {
     "again": 4,
     "folding": 4,
     "certificate": 3,
+    "uncertainty": 3,
     "model": 6,
     "path": 6,
     "start": 7,

@@ -88,6 +88,20 @@ def test_gauss_newton_product(structure, side, dtype):
 
 @all_structures
 @sides
+@both_dtypes
+def test_row_grams(structure, side, dtype):
+    given = oriented(structure, side, dtype)
+    X = factors(given.shape, dtype=dtype)[1]
+    _, C = dense_twin(given)
+    for rows in np.arange(len(C)), np.array([5, 2]):
+        found = given.row_grams(X, rows)
+        assert found.dtype == np.float64
+        close(found, np.array([X.T.astype(float) @ (C[i, :, None] * X) for i in rows]), dtype)
+    assert given.row_grams(X, rows[:0]).shape == (0, 4, 4)
+
+
+@all_structures
+@sides
 def test_residual_operator(structure, side):
     given = oriented(structure, side, np.float64)
     for scale in (1, 0):  # a fit begins at 0

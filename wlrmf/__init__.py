@@ -17,6 +17,7 @@ from .model import Factorization, load
 from .result import Status
 from .selection import Selection, select
 from .solvers.base import State, Stop
+from .uncertainty import ErrorBars
 from .validation.errors import (
     ConvergenceWarning,
     DataWarning,
@@ -31,6 +32,7 @@ __all__ = [
     "Certificate",
     "ConvergenceWarning",
     "DataWarning",
+    "ErrorBars",
     "Factorization",
     "ModelFormatError",
     "NotConvergedError",

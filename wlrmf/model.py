@@ -12,15 +12,14 @@ import numpy as np
 from . import again, display, folding, model_file
 from .certificate import Certificate, certify
 from .kernels.chunks import available_threads, one_blas_thread
-from .objective import Layout, Objective
+from .objective import Layout, Objective, predicted
 from .problem import Problem, build
 from .result import Counts, Status, Trace, optima
 from .solvers.base import State
+from .uncertainty import ErrorBars, FactorStd, measure
 from .validation.arrays import read_names
 from .validation.errors import ConvergenceWarning
-from .validation.options import read_int, spread_reg
-
-BLOCK = 1 << 16  # cells predicted at a time
+from .validation.options import read_index, read_int, spread_reg
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,8 +59,7 @@ class Factorization:
     state : State or None
         To go on from here: ``fit(..., start=model.state)``. Not saved.
     problem : Problem or None
-        The data and weights of the fit, which `certificate` asks again. Neither saved nor pickled
-        nor copied: only the model that `fit` returned has them, until `released`.
+        The data and weights of the fit. Neither saved nor pickled nor copied.
     """
 
     left: np.ndarray
@@ -112,8 +110,7 @@ class Factorization:
     def optima(self) -> list[tuple[float, int]]:
         """The values that the starts ended with and how often each was met, the least first.
 
-        Values within a millionth of each other count as one. A least value that several starts met
-        is more likely to be the least there is.
+        Values within a millionth of each other count as one.
         """
         return optima(self.start_values)
 
@@ -199,8 +196,8 @@ class Factorization:
         TypeError
             If an index is not an integer.
         """
-        rows = _read_index(i, "i", self.shape[0])
-        cols = _read_index(j, "j", self.shape[1])
+        rows = read_index(i, "i", self.shape[0])
+        cols = read_index(j, "j", self.shape[1])
         rows, cols = np.broadcast_arrays(rows, cols)
         flat = predicted(self.left, self.right, rows.reshape(-1), cols.reshape(-1))
         return flat.reshape(rows.shape)[()]
@@ -316,6 +313,51 @@ class Factorization:
         again.check_loss(self, objective, answer.value - objective.ridge(left, right))
         return answer
 
+    def error_bars(
+        self,
+        Y: Any = None,
+        mask: Any = None,
+        *,
+        weights: Any = None,
+        reg: Any = None,
+        noise: Any = "estimate",
+        kind: str = "auto",
+        n_threads: int | None = None,
+    ) -> ErrorBars:
+        """Standard deviations of predictions and factors, degrees of freedom, and the noise.
+
+        Parameters
+        ----------
+        Y, mask, weights, reg, n_threads : optional
+            As in `certificate`.
+        noise : "estimate", "known" or number
+            The noise in a cell has the standard deviation noise / a_ij: by default √(chi² / dof);
+            ``"known"``: 1, for A = 1/σ.
+        kind : "auto", "joint" or "conditional"
+            Whether the errors of W and X are taken together, or each as if the other were known;
+            see `wlrmf.uncertainty.measure`, which has the formulas and what they rest on.
+
+        Examples
+        --------
+        >>> import numpy as np, wlrmf
+        >>> rng = np.random.default_rng(0)
+        >>> Y = np.outer([1.0, 2, 3, 4], [2.0, 1, 4]) + 0.1 * rng.standard_normal((4, 3))
+        >>> print(wlrmf.fit(Y, rank=1).error_bars().dof)
+        6.0
+        """
+        objective, left, right = again.problem_of(self, Y, mask, weights, reg, n_threads)
+        bars = measure(objective, left, right, noise=noise, kind=kind, has_bias=self.has_bias)
+        again.check_loss(self, objective, bars.chi2)
+        return bars
+
+    def uncertainty(self, i: Any, j: Any, **about: Any) -> Any:
+        """Standard deviations of predictions: ``error_bars(**about).std(i, j)``, i, j as there."""
+        return self.error_bars(**about).std(i, j)
+
+    def factor_std(self, **about: Any) -> FactorStd:
+        """Standard deviations of the factors and biases: ``error_bars(**about).factor_std()``."""
+        return self.error_bars(**about).factor_std()
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to `path`, exactly there: an npz without pickled objects.
 
@@ -330,19 +372,8 @@ class Factorization:
         return display.html(self)
 
 
-def predicted(
-    left: np.ndarray, right: np.ndarray, rows: np.ndarray, cols: np.ndarray
-) -> np.ndarray:
-    """Predictions of the cells (rows, cols), two vectors of indices, from whole factors."""
-    out = np.empty(rows.size, left.dtype)
-    for at in range(0, out.size, BLOCK):  # gathered factors take columns times the memory
-        part = slice(at, at + BLOCK)
-        out[part] = np.einsum("ck,ck->c", left[rows[part]], right[cols[part]])
-    return out
-
-
 def assemble(
-    objective: Objective, left: np.ndarray, right: np.ndarray, value: float, **about: Any
+    objective: Objective, left: np.ndarray, right: np.ndarray, value: float, /, **about: Any
 ) -> Factorization:
     """A model of these factors, with what the objective itself can tell of them."""
     problem = objective.problem
@@ -364,17 +395,6 @@ def load(path: str | PathLike[str]) -> Factorization:
 
     Raises
     ------
-    ModelFormatError
-        If the file is not such a model, is damaged, or is of a newer version.
+    ModelFormatError : if the file is not such a model, is damaged, or is of a newer version.
     """
     return Factorization(**model_file.read(path))
-
-
-def _read_index(value: Any, name: str, size: int) -> np.ndarray:
-    index = np.asarray(value)
-    if index.dtype.kind not in "iu" and index.size:
-        raise TypeError(f"`{name}` must be an int or an array of ints; got {index.dtype}")
-    if index.size and (index.min() < 0 or index.max() >= size):
-        bad = index.min() if index.min() < 0 else index.max()
-        raise IndexError(f"`{name}` must be in [0, {size - 1}]; got {bad}")
-    return index.astype(np.int64)

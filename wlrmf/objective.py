@@ -20,6 +20,7 @@ from .problem import Complete, Fixed, Inexact, Listed, Problem, Reduced, Solved
 from .quartic import least_step
 from .result import Counts
 
+BLOCK = 1 << 16  # cells predicted at a time
 LISTED = 1 << 26  # cells: a list of more, with a row of Q each, is no work for `reduced`
 
 
@@ -226,6 +227,17 @@ class Objective:
         W, X = np.zeros((m, rank)), np.zeros((n, rank))
         W[:, : len(s)], X[:, : len(s)] = U * (root * split), V * (root / split)
         return W.astype(self.problem.dtype), X.astype(self.problem.dtype)
+
+
+def predicted(
+    left: np.ndarray, right: np.ndarray, rows: np.ndarray, cols: np.ndarray
+) -> np.ndarray:
+    """Predictions of the cells (rows, cols), two vectors of indices, from whole factors."""
+    out = np.empty(rows.size, left.dtype)
+    for at in range(0, out.size, BLOCK):  # gathered factors take columns times the memory
+        part = slice(at, at + BLOCK)
+        out[part] = np.einsum("ck,ck->c", left[rows[part]], right[cols[part]])
+    return out
 
 
 def _weighted_dot(weight: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:

@@ -240,6 +240,12 @@ class Dense:
         chunks.run(fill, self.edges(), self.n_threads)
         return aslinearoperator(R)
 
+    def row_grams(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        step = max(1, BLOCK // self.shape[1])
+        blocks = (rows[at : at + step] for at in range(0, len(rows), step))
+        grams_of = [grams.of_weights(self.A2[some].astype(np.float64), X) for some in blocks]
+        return np.concatenate(grams_of or [np.empty((0, X.shape[1], X.shape[1]))])
+
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
         """Rows of the same weights share a factorization; few columns of X have few products."""
         m, rank = self.shape[0], X.shape[1]

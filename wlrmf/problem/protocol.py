@@ -82,6 +82,9 @@ class Problem(Protocol):
         of minimum norm.
         """
 
+    def row_grams(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Gram matrices of some rows' systems, sum_j A2_ij x_j x_j', (rows, k, k), in float64."""
+
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         """Coefficients q of loss(W + t dW, X + t dX) = sum_k q_k t^k, k = 0..4."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import splits
-from ..model import predicted
+from ..objective import predicted
 from ..problem import Problem, build
 from ..start import Pins, read_pins
 from ..validation.cells import Cells

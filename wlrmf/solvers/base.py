@@ -259,10 +259,14 @@ class _Report:
         return bound.relative_gap <= gap
 
     def no_way_down(self, state: State) -> Status:
-        """Where no step lowers the value the gradient is small, or something is wrong."""
+        """Where no step lowers the value the gradient is small, or something is wrong.
+
+        A solver with a model of F may tell by `flat` in its memory that the best step of the model
+        promises no more than rounding hides.
+        """
         noise = self.objective.gradient_rounding(state.W, state.X)
         small = state.optimality <= SMALL or state.norm <= noise
-        return Status.PRECISION if small else Status.STUCK
+        return Status.PRECISION if small or state.memory.get("flat") else Status.STUCK
 
 
 def _form(state: State) -> tuple[Any, ...]:

@@ -86,10 +86,12 @@ class VarPro:
         damping = state.memory.get("damping", self.damping)
         dense = reduced.size <= self.dense
         solve = factorized(reduced, at) if dense else iterated(reduced, at, self.inexact)
+        first, flat = damping, False
         while damping <= MOST:
             D = solve(damping)
             if D is not None:
                 if not -float(np.vdot(at.gradient, D)) > HIDDEN * at.value:
+                    flat = damping == first  # no step was worse than promised
                     break
                 left = at.left.copy()
                 left[:, reduced.kept] += D
@@ -101,4 +103,4 @@ class VarPro:
         left, right = reduced.balanced(at)
         W, X = (factor.astype(state.W.dtype) for factor in reduced.pair(left, right))
         kept = at.left if reduced.bare else left
-        return state.moved(objective, W, X, kept=kept, damping=min(damping, MOST))
+        return state.moved(objective, W, X, kept=kept, damping=min(damping, MOST), flat=flat)

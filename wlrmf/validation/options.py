@@ -87,6 +87,17 @@ def read_integers(value: Any, name: str) -> np.ndarray:
     return np.ascontiguousarray(array, dtype)
 
 
+def read_index(value: Any, name: str, size: int) -> np.ndarray:
+    """Indices in [0, size), of any shape, int64."""
+    index = np.asarray(value)
+    if index.dtype.kind not in "iu" and index.size:
+        raise TypeError(f"`{name}` must be an int or an array of ints; got {index.dtype}")
+    if index.size and (index.min() < 0 or index.max() >= size):
+        bad = index.min() if index.min() < 0 else index.max()
+        raise IndexError(f"`{name}` must be in [0, {size - 1}]; got {bad}")
+    return index.astype(np.int64)
+
+
 def read_reg(reg: Any, shape: tuple[int, int]) -> tuple[float | np.ndarray, float | np.ndarray]:
     """Ridge of rows and of columns, each a number or a vector of one number a row (column)."""
     if isinstance(reg, tuple | list):
