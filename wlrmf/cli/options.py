@@ -47,19 +47,22 @@ class Ridge(click.ParamType):
         return numbers if len(numbers) == 2 else numbers[0]
 
 
-class Starts(click.ParamType):
-    """A number of starts, or the word repeat."""
+class IntOr(click.ParamType):
+    """A whole number, or one word."""
 
-    name = "starts"
+    name = "number"
+
+    def __init__(self, word: str):
+        self.word = word
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """An int or "repeat"; the library judges the number."""
-        if value == "repeat" or isinstance(value, int):
+        """An int or the word; the library judges the number."""
+        if value == self.word or isinstance(value, int):
             return value
         try:
             return int(value)
         except ValueError:
-            return self.fail(f"{value!r} is neither a whole number nor repeat", param, ctx)
+            return self.fail(f"{value!r} is neither a whole number nor {self.word}", param, ctx)
 
 
 def data_options(command: Any) -> Any:
@@ -119,10 +122,16 @@ def fit_options(command: Any) -> Any:
         click.option(
             "--ftol", type=float, metavar="X", help="Stop when the value changes this little."
         ),
+        click.option(
+            "--gap",
+            type=float,
+            metavar="X",
+            help="Stop when no factors of any rank can be better by this share; needs --reg.",
+        ),
         click.option("--seed", type=int, metavar="N", help="Of all random numbers. Default: 0."),
         click.option(
             "--n-starts",
-            type=Starts(),
+            type=IntOr("repeat"),
             metavar="N|repeat",
             help="Keep the best of so many starts; repeat: until it has come twice.",
         ),
