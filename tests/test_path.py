@@ -1,6 +1,8 @@
 """The path that variable projection begins with, and many starts."""
 
 import itertools
+import os
+import signal
 import threading
 
 import numpy as np
@@ -224,6 +226,18 @@ def test_an_error_in_one_start_ends_all_and_leaves_no_thread():
     before = threading.active_count()
     with pytest.raises(RuntimeError, match="no more"):
         wlrmf.fit(Y, rank=2, solver=Failing(), n_starts=20, n_threads=3)
+    assert threading.active_count() == before
+
+
+def test_ctrl_c_ends_starts_side_by_side():
+    Y, _ = band(m=20, n=30)
+    before = threading.active_count()
+    endless = Stop(gtol=0, ftol=0, max_iter=10**9)
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        wlrmf.fit(Y, rank=2, solver="gd", n_starts=6, n_threads=3, stop=endless)
+    timer.join()
     assert threading.active_count() == before
 
 

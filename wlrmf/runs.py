@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
@@ -48,12 +49,13 @@ def run_all(
             by_chance.append(start.by_chance)
             yield start
 
-    for end in _in_turn(objective, solver, taken(), clock, callback):
-        ends.append(end)
-        if end.status is Status.CALLBACK or clock.stop().max_seconds == 0:
-            break
-        if until_repeat and _recurred(ends, by_chance, objective.rounding):
-            break
+    with closing(_in_turn(objective, solver, taken(), clock, callback)) as runs:
+        for end in runs:
+            ends.append(end)
+            if end.status is Status.CALLBACK or clock.stop().max_seconds == 0:
+                break
+            if until_repeat and _recurred(ends, by_chance, objective.rounding):
+                break
     return ends
 
 
@@ -72,7 +74,7 @@ def _in_turn(
     starts: Iterator[Start],
     clock: Clock,
     callback: Callable[[State], Any] | None,
-) -> Iterator[End]:
+) -> Generator[End]:
     """The ends in the order of the starts."""
     threads = objective.problem.n_threads if callback is None else 1
     ahead = list(islice(starts, 2))
