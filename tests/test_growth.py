@@ -1,12 +1,14 @@
 """``rank="auto"`` and the stop by a certified gap, against other ways to the same optimum."""
 
+import warnings
+
 import cases
 import numpy as np
 import pytest
 from naive import convex_value
 
 import wlrmf
-from wlrmf import Status, Stop, fit
+from wlrmf import Status, Stop, again, fit
 
 TIGHT = Stop(gtol=1e-10, ftol=1e-13, max_iter=3000)
 structures = pytest.mark.parametrize("structure", cases.STRUCTURES)
@@ -160,3 +162,20 @@ def test_what_makes_no_sense_is_refused():
             fit(Y, **options)
     with pytest.raises(ValueError, match="`gap` must be a finite number, above 0"):
         Stop(gap=0)
+
+
+@pytest.mark.parametrize("gap", [1e-4, 1e-6, 1e-8])
+def test_what_float32_rounds_away_is_not_certified(gap):
+    given, _ = cases.arguments("observed", dtype=np.float32)
+    full = fit(**given | {"dtype": np.float64}, rank=17, reg=1.0, stop=TIGHT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", wlrmf.ConvergenceWarning)
+        model = fit(**given, rank="auto", reg=1.0, stop=Stop(gap=gap))
+    assert model.left.dtype == np.float32
+    own = again.problem_of(model, None, None, None, None, 1)
+    value = own[0].value(*own[1:])
+    if model.status is Status.GAP:
+        assert value - full.value <= gap * value
+    else:
+        assert model.status is Status.UNCERTIFIED
+    assert (model.status is Status.GAP) or gap < 1e-5

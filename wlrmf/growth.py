@@ -69,7 +69,7 @@ def grow(
     clock = Clock(stop)
     # A gap feels the rounding of the gradient, not that of the value: float32 is too coarse for it.
     wide = replace(objective, problem=widened(objective.problem))
-    wide, end = _grown(wide, pins, solver, clock, generator, callback)
+    wide, end, least = _grown(wide, pins, solver, clock, generator, callback)
     objective = replace(objective, layout=wide.layout)
     W, X = (factor.astype(objective.problem.dtype) for factor in (end.best.W, end.best.X))
     here = replace(
@@ -78,7 +78,8 @@ def grow(
         iteration=end.last.iteration,
         trace=end.last.trace,
     )
-    return objective, End(here, here, end.status)
+    certified = end.status is not Status.GAP or here.value - least <= (stop.gap or GAP) * here.value
+    return objective, End(here, here, end.status if certified else Status.UNCERTIFIED)
 
 
 def _grown(
@@ -88,15 +89,17 @@ def _grown(
     clock: Clock,
     generator: np.random.Generator,
     callback: Callable[[State], Any] | None,
-) -> tuple[Objective, End]:
+) -> tuple[Objective, End, float]:
+    """The same, and the bound on F that it ended by."""
     stop, gap, change, wide = clock.whole, clock.whole.gap or GAP, FIRST, np.inf
     objective, state = _without_factors(objective, pins)
+    least = 0.0
     while True:
         most = min(SHORT, stop.max_iter - state.iteration)
         test = clock.stop(gtol=0.0, ftol=change, max_iter=most, gap=None)
         end = minimise(objective, solver, state, test, callback)
         if end.status in (Status.CALLBACK, Status.NOT_FINITE):
-            return objective, end
+            return objective, end, least
         objective, state = _trimmed(objective, end)
         joined, above = _joined(objective, state, generator)
         ridge = objective.ridge(state.W, state.X) / (state.value or 1.0)
@@ -104,12 +107,13 @@ def _grown(
         if now <= gap:
             solved, _ = objective.best_W(state.W, state.X)  # where the fit will end
             tight = FINE * gap
-            now = certify(objective, solved, state.X, exact=False, tolerance=tight).relative_gap
+            bound = certify(objective, solved, state.X, exact=False, tolerance=tight)
+            now, least = bound.relative_gap, bound.lower_bound
         status = _ended(now <= gap, state, clock)
         if status is not None:
-            return objective, End(state, state, status)
+            return objective, End(state, state, status), least
         if change <= LEAST and now > ENOUGH * wide:
-            return objective, End(state, state, Status.UNCERTIFIED)
+            return objective, End(state, state, Status.UNCERTIFIED), least
         # where the gap does not close, fits ended too early: for what joined, or without any
         closes = joined is not None and now <= ENOUGH * wide
         change = EASE * now if closes else min(change / 10, EASE * now)
