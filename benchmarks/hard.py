@@ -187,7 +187,7 @@ def few(instances: list[Instance], solvers: list[str], seeds: int) -> Iterator[s
 def noise(instances: list[Instance], solvers: list[str], seeds: int) -> Iterator[str]:
     """The value against one from the truth."""
     yield "shape       condition  worst value / value from the truth, less 1"
-    for shape, condition in (((1000, 1000), 10), ((1000, 1000), 1e5), ((300, 350), 10)):
+    for shape, condition in (((1000, 1000), 10), ((300, 350), 10)):
         worst = -np.inf
         for seed in range(seeds):
             Y, _, (W, X) = few_cells(shape, condition, 2.0, seed, noise=1e-2)
