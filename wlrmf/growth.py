@@ -23,6 +23,7 @@ GAP = 1e-4  # that ends it, where the caller's `Stop` has none
 FEWEST = 8  # factors that may join at once; later as many as there are
 FIRST, EASE = 1e-2, 0.02  # change of F that ends the first fit; the next, against the gap
 ENOUGH = 0.5  # of the gap, that one fit should leave at most
+TIGHT = 0.1  # change of F, against the gap's square, of a fit that is worth a bound: gaps are roots
 SHORT = 60  # iterations of a fit, at most
 LEAST = 1e-14  # the smallest change of F to wait for
 CUTS = (1e-2, 1e-4, 1e-6, 1e-9)  # sizes, against the largest, below which factors may leave
@@ -104,20 +105,21 @@ def _grown(
         joined, above = _joined(objective, state, generator)
         ridge = objective.ridge(state.W, state.X) / (state.value or 1.0)
         now = 2 * above * ridge if ridge > 0 else above  # the gap, to first order in σ − 1
-        if now <= gap:
+        certified, tight = False, max(LEAST, TIGHT * gap**2)
+        if now <= gap and change <= tight:  # a bound costs more than the few iterations to get here
             solved, _ = objective.best_W(state.W, state.X)  # where the fit will end
-            tight = FINE * gap
-            bound = certify(objective, solved, state.X, exact=False, tolerance=tight)
-            now, least = bound.relative_gap, bound.lower_bound
-        status = _ended(now <= gap, state, clock)
+            bound = certify(objective, solved, state.X, exact=False, tolerance=FINE * gap)
+            now, least, certified = bound.relative_gap, bound.lower_bound, bound.relative_gap <= gap
+        status = _ended(certified, state, clock)
         if status is not None:
             return objective, End(state, state, status), least
         if change <= LEAST and now > ENOUGH * wide:
             return objective, End(state, state, Status.UNCERTIFIED), least
-        # where the gap does not close, fits ended too early: for what joined, or without any
-        closes = joined is not None and now <= ENOUGH * wide
-        change = EASE * now if closes else min(change / 10, EASE * now)
-        change, wide = max(LEAST, change if joined else min(change, gap**2)), now
+        if joined is not None and gap < now <= ENOUGH * wide:
+            change = EASE * now
+        else:  # fits ended too early: for the gap, for what joined, or without any
+            change = min(change / 10, max(EASE * now, tight) if now > gap else tight)
+        change, wide = max(LEAST, change), now
         objective, state = joined or (objective, state)
         state.trace.append(state.iteration, clock.seconds(), state.value, state.optimality)
 

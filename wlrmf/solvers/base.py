@@ -20,7 +20,7 @@ from ..validation.options import read_int, read_real
 
 CALM = 1e-2  # change of F, relative, below which a small gradient means the end
 SMALL = 1e-2  # optimality that rounding can leave
-FINE = 0.05  # tolerance of a bound, against the gap it is for
+FINE = 0.3  # tolerance of a bound, against the gap it is for
 NEEDS = {
     "svd": "complete data without weights, biases or pinned rows, and one ridge for all rows",
     "reduced": f"a list of all cells with a weight (with a baseline: every cell), {LISTED} at most",
