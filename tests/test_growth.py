@@ -1,5 +1,6 @@
 """``rank="auto"`` and the stop by a certified gap, against other ways to the same optimum."""
 
+import dataclasses
 import warnings
 
 import cases
@@ -95,6 +96,35 @@ def test_budgets_and_callbacks_end_it():
     assert whole.trace.seconds == sorted(whole.trace.seconds)
     again = fit(**given, rank="auto", reg=0.1, n_threads=3)
     np.testing.assert_array_equal(again.left, whole.left)
+
+
+def test_a_callback_may_choose_a_state_of_a_rank_before():
+    given, _ = cases.arguments("observed")
+    seen = []
+
+    def choose(state):
+        seen.append(state)
+        if state.layout.rank > seen[0].layout.rank > 0:
+            raise StopIteration(seen[0])
+        if not seen[0].layout.rank:
+            seen.clear()
+
+    model = fit(**given, rank="auto", reg=0.1, callback=choose)
+    assert model.status is Status.CALLBACK
+    assert model.rank == seen[0].layout.rank < seen[-1].layout.rank
+    np.testing.assert_array_equal(model.right, seen[0].X)
+
+    def confuse(state):
+        raise StopIteration(dataclasses.replace(state, W=state.W[1:]))
+
+    with pytest.raises(ValueError, match="a State of another fit"):
+        fit(**given, rank="auto", reg=0.1, callback=confuse)
+
+
+def test_a_slow_fit_is_not_taken_for_the_end_of_one():
+    given, _ = cases.arguments("observed", m=40, n=30)
+    full = fit(**given, rank="auto", reg=1e-6, stop=Stop(max_iter=400))
+    assert full.status in (Status.MAX_ITER, Status.GAP)
 
 
 def test_a_gap_beyond_rounding_is_not_claimed():

@@ -4,11 +4,14 @@ import itertools
 import os
 import signal
 import threading
+import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from cases import STRUCTURES, arguments, problem
+from naive import dense_twin
 from naive import objective as full_value
 
 import wlrmf
@@ -112,8 +115,6 @@ def test_every_structure_has_a_path_to_a_stationary_point(structure):
 
 
 def full_value_of(structure, model, reg):
-    from naive import dense_twin
-
     T, C = dense_twin(problem(structure))
     ridges = (np.full(size, reg) for size in T.shape)
     return full_value(T, C, model.left, model.right, *ridges)
@@ -221,6 +222,13 @@ class Failing(ALS):
         return super().step(objective, state)
 
 
+def test_rounding_is_one_optimum():
+    data, _ = few_cells(condition=1, oversampling=2.5)
+    model = wlrmf.fit(data, rank=3, solver="varpro", n_starts=12)
+    assert len({value for value in model.start_values if value <= model.rounding}) > 1
+    assert model.optima[0][1] == sum(v <= model.rounding for v in model.start_values)
+
+
 def test_an_error_in_one_start_ends_all_and_leaves_no_thread():
     Y, _ = band(m=20, n=30)
     before = threading.active_count()
@@ -241,6 +249,21 @@ def test_ctrl_c_ends_starts_side_by_side():
     assert threading.active_count() == before
 
 
+def test_the_path_keeps_to_the_seconds():
+    rng = np.random.default_rng(0)
+    Y = rng.standard_normal((60, 20)) @ rng.standard_normal((20, 50))
+    Y[rng.random(Y.shape) < 0.3] = np.nan
+    for rank in (12, 55):  # beyond min(m, n) too
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wlrmf.DataWarning)
+            model = wlrmf.fit(Y, rank=rank, solver="varpro", stop=Stop(max_seconds=0))
+        exact = rank > 50  # then the first step is the answer
+        assert model.status is wlrmf.Status[("MAX_SECONDS", "PRECISION")[exact]]
+        assert model.n_iter == 1
+        assert model.counts.gradient <= 5  # each level of the path takes more than that
+        assert np.linalg.norm(model.W, axis=1)[: min(rank, 50)].all()
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [
@@ -254,14 +277,8 @@ def test_ctrl_c_ends_starts_side_by_side():
 def test_what_auto_is(given, name):
     Y, _ = band()
     options = {"rank": 3, "stop": Stop(max_iter=1)} | given
-    with pytest.warns() if given["reg"] == (0.0, 0.1) else _nothing():
+    with pytest.warns() if given["reg"] == (0.0, 0.1) else nullcontext():
         assert wlrmf.fit(Y, **options).solver == name
-
-
-def _nothing():
-    from contextlib import nullcontext
-
-    return nullcontext()
 
 
 def test_auto_leaves_large_problems_to_als(monkeypatch):

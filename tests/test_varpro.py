@@ -44,6 +44,9 @@ def biased(structure, reg=0.0, m=9, n=14):
     return Objective(objective.problem, objective.reg_W, objective.reg_X, layout), left, right
 
 
+kinds = pytest.mark.parametrize("kind", [make, biased])
+
+
 @structures
 @ridges
 @shapes
@@ -63,7 +66,7 @@ def test_the_model_is_that_of_the_twin(structure, reg, m, n):
 
 @structures
 @ridges
-@pytest.mark.parametrize("kind", [make, biased])
+@kinds
 def test_products_and_blocks_are_those_of_the_matrix(structure, reg, kind):
     objective, W, X = kind(structure, reg=reg)
     reduced, at = objective.reduced, solved(objective, W, X)
@@ -78,7 +81,7 @@ def test_products_and_blocks_are_those_of_the_matrix(structure, reg, kind):
 
 @structures
 @ridges
-@pytest.mark.parametrize("kind", [make, biased])
+@kinds
 def test_the_gradient_has_its_taylor_slope(structure, reg, kind):
     objective, W, X = kind(structure, reg=reg)
     reduced, at = objective.reduced, solved(objective, W, X)
@@ -139,7 +142,7 @@ def test_dependent_columns_get_the_least_norm(reg):
     assert np.isfinite(objective.reduced.hessian(at)).all()
 
 
-@pytest.mark.parametrize("kind", [make, biased])
+@kinds
 def test_retracting_and_balancing_change_no_value(kind):
     objective, W, X = kind("dense")
     reduced, at = objective.reduced, solved(objective, W, X)
@@ -151,7 +154,7 @@ def test_retracting_and_balancing_change_no_value(kind):
     assert objective.value(W, X) == pytest.approx(at.value, rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", [make, biased])
+@kinds
 def test_dependent_columns_give_way_to_new_directions(kind):
     objective, W, X = kind("dense")
     reduced = objective.reduced
@@ -174,7 +177,7 @@ def test_a_start_that_is_a_saddle_is_left():
         assert np.nanmax(np.abs(model.reconstruct() - Y)) < 1e-6
 
 
-@pytest.mark.parametrize("kind", [make, biased])
+@kinds
 def test_with_a_ridge_balanced_factors_have_the_least(kind):
     objective, W, X = kind("dense", reg=0.7)
     reduced, at = objective.reduced, solved(objective, W, X)

@@ -80,10 +80,9 @@ def _given(model: Any, Y: Any, mask: Any, weights: Any, threads: int) -> Problem
         return build(read_cells(Y, mask, weights, baseline, np.float64), threads)
 
 
-def check_loss(model: Any, objective: Objective, loss: float) -> None:
+def check_loss(model: Any, loss: float) -> None:
     """Warn if the loss at these data is not that of the fit."""
-    rounding = (64 * float(np.finfo(model.left.dtype).eps)) ** 2 * objective.problem.square_sum()
-    if abs(loss - model.loss) > 1e-3 * abs(model.loss) + rounding:
+    if abs(loss - model.loss) > 1e-3 * abs(model.loss) + model.rounding:
         warnings.warn(
             f"the loss at these data is {loss:.6g}, but the model's is {model.loss:.6g}: are they, "
             "with mask and weights, those of the fit?",

@@ -186,9 +186,10 @@ def fit(
             spread_reg(col_reg, reg_scaling, problem.col_counts(), problem.dtype),
             layout,
         )
-        automatic = isinstance(solver, str) and solver == "auto"
-        default = SOLVERS["als"] if grows else choose(objective)
-        chosen = default if automatic else get_solver(solver)
+        if isinstance(solver, str) and solver == "auto":
+            chosen = SOLVERS["als"] if grows else choose(objective)
+        else:
+            chosen = get_solver(solver)
         with progress_bar(progress, callback) as watch:
             if grows:
                 chance = read_seed(seed)

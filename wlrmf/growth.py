@@ -93,12 +93,16 @@ def _grown(
 ) -> tuple[Objective, End, float]:
     """The same, and the bound on F that it ended by."""
     stop, gap, change, wide = clock.whole, clock.whole.gap or GAP, FIRST, np.inf
+    watch = _Watch(callback)
     objective, state = _without_factors(objective, pins)
     least = 0.0
     while True:
         most = min(SHORT, stop.max_iter - state.iteration)
         test = clock.stop(gtol=0.0, ftol=change, max_iter=most, gap=None)
-        end = minimise(objective, solver, state, test, callback)
+        end = minimise(objective, solver, state, test, watch)
+        if end.status is Status.CALLBACK and watch.chosen is not None:
+            end = end._replace(best=watch.chosen)
+            objective = replace(objective, layout=watch.chosen.layout)
         if end.status in (Status.CALLBACK, Status.NOT_FINITE):
             return objective, end, least
         objective, state = _trimmed(objective, end)
@@ -113,7 +117,8 @@ def _grown(
         status = _ended(certified, state, clock)
         if status is not None:
             return objective, End(state, state, status), least
-        if change <= LEAST and now > ENOUGH * wide:
+        ended = end.status is not Status.MAX_ITER  # otherwise it can go on falling
+        if change <= LEAST and now > ENOUGH * wide and ended:
             return objective, End(state, state, Status.UNCERTIFIED), least
         if joined is not None and gap < now <= ENOUGH * wide:
             change = EASE * now
@@ -122,6 +127,31 @@ def _grown(
         change, wide = max(LEAST, change), now
         objective, state = joined or (objective, state)
         state.trace.append(state.iteration, clock.seconds(), state.value, state.optimality)
+
+
+class _Watch:
+    """The caller's callback, whose choice may be a state of a rank that the fit has left."""
+
+    def __init__(self, callback: Callable[[State], Any] | None):
+        self.callback = callback
+        self.chosen: State | None = None
+
+    def __call__(self, state: State) -> None:
+        if self.callback is None:
+            return
+        try:
+            self.callback(state)
+        except StopIteration as wish:
+            if not (isinstance(wish.value, State) and _kind(wish.value) == _kind(state)):
+                raise
+            self.chosen = wish.value
+            raise StopIteration from None
+
+
+def _kind(state: State) -> tuple[Any, ...]:
+    """What the states of a fit have in common at all ranks."""
+    layout = replace(state.layout, rank=0)
+    return len(state.W), len(state.X), state.W.dtype, state.X.dtype, layout
 
 
 def _ended(certified: bool, state: State, clock: Clock) -> Status | None:

@@ -54,6 +54,8 @@ class Factorization:
         Rows and columns without an observed cell. Their factors are 0.
     start_values : tuple of float
         The value that each start ended with; the model is that of the least.
+    rounding : float
+        A value of this size is nothing but the rounding of Y.
     row_names, col_names : ndarray of str or None
         Of a data frame's rows and columns.
     state : State or None
@@ -69,6 +71,7 @@ class Factorization:
     value: float
     loss: float
     optimality: float
+    rounding: float
     n_iter: int
     status: Status
     trace: Trace
@@ -110,9 +113,9 @@ class Factorization:
     def optima(self) -> list[tuple[float, int]]:
         """The values that the starts ended with and how often each was met, the least first.
 
-        Values within a millionth of each other count as one.
+        Values within a millionth of each other, or rounding, count as one.
         """
-        return optima(self.start_values)
+        return optima(self.start_values, self.rounding)
 
     @property
     def rank(self) -> int:
@@ -191,10 +194,8 @@ class Factorization:
 
         Raises
         ------
-        IndexError
-            If an index is outside 0..m-1 (0..n-1).
-        TypeError
-            If an index is not an integer.
+        IndexError, TypeError
+            If an index is outside 0..m-1 (0..n-1), or not an integer.
         """
         rows = read_index(i, "i", self.shape[0])
         cols = read_index(j, "j", self.shape[1])
@@ -219,7 +220,7 @@ class Factorization:
         ----------
         Y_new : matrix, shape (m_new, n)
             As in `fit`. A row without observed cells gets factors 0.
-        mask_new, weights : matrix, optional
+        mask_new, weights, n_threads : optional
             As in `fit`.
         reg : number or vector of shape (m_new,), optional
             Ridge of the new rows; default: that of the fit, if it was one number for all rows.
@@ -227,7 +228,6 @@ class Factorization:
             Row part of the baseline weight; default: that of the fit, if it was one number.
         pinned_W : array, shape (p, m_new), optional
             Values of the pinned rows, where the fit had any.
-        n_threads : int, optional
 
         Returns
         -------
@@ -294,12 +294,11 @@ class Factorization:
         Y, mask, weights : matrix, shape (m, n)
             Those of the fit, as there. A model that has just been fitted knows them; one that was
             read from a file, copied or `released` does not.
-        reg : as in `fit`, optional
+        reg, n_threads : as in `fit`, optional
             Default: that of the fit.
         exact : bool, optional
             Whether the bound must hold without chance; default: for all but large problems. See
             `wlrmf.certificate.certify`, which has the formula and its proof.
-        n_threads : int, optional
 
         Examples
         --------
@@ -310,7 +309,7 @@ class Factorization:
         """
         objective, left, right = again.problem_of(self, Y, mask, weights, reg, n_threads)
         answer = certify(objective, left, right, exact=exact)
-        again.check_loss(self, objective, answer.value - objective.ridge(left, right))
+        again.check_loss(self, answer.value - objective.ridge(left, right))
         return answer
 
     def error_bars(
@@ -347,7 +346,7 @@ class Factorization:
         """
         objective, left, right = again.problem_of(self, Y, mask, weights, reg, n_threads)
         bars = measure(objective, left, right, noise=noise, kind=kind, has_bias=self.has_bias)
-        again.check_loss(self, objective, bars.chi2)
+        again.check_loss(self, bars.chi2)
         return bars
 
     def uncertainty(self, i: Any, j: Any, **about: Any) -> Any:
@@ -384,6 +383,7 @@ def assemble(
         value=value,
         loss=value - objective.ridge(left, right),
         counts=replace(objective.counts),
+        rounding=objective.rounding,
         empty_rows=np.flatnonzero(problem.row_counts() == 0),
         empty_cols=np.flatnonzero(problem.col_counts() == 0),
         **about,

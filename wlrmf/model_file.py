@@ -16,7 +16,7 @@ from .version import version
 
 ARRAYS = ("left", "right", "empty_rows", "empty_cols", "start_values", "row_reg")
 OPTIONAL = ("col_reg", "base_u", "base_v", "row_names", "col_names")
-NUMBERS = ("value", "loss", "optimality")  # an array, because JSON has no NaN
+NUMBERS = ("value", "loss", "optimality", "rounding")  # an array, because JSON has no NaN
 PLAIN: dict[str, type] = {
     "has_bias": bool,
     "n_iter": int,
@@ -89,7 +89,9 @@ def _fields(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> dict
         value = fields[name]
         fields[name] = float(value) if value is not None and value.ndim == 0 else value
     fields["start_values"] = tuple(arrays["start_values"].tolist())
-    fields |= dict(zip(NUMBERS, arrays["numbers"].tolist(), strict=True))
+    numbers = arrays["numbers"].tolist()
+    numbers += [0.0] * (len(numbers) == 3)  # an earlier version had no `rounding`
+    fields |= dict(zip(NUMBERS, numbers, strict=True))
     fields["trace"] = Trace(**{name: arrays[f"trace_{name}"].tolist() for name in vars(Trace())})
     for name, kind in PLAIN.items():
         if type(header[name]) is not kind:

@@ -32,6 +32,10 @@ class Clock:
         """Since the beginning."""
         return time.perf_counter() - self.begin
 
+    def is_over(self) -> bool:
+        """Whether there are seconds to keep, and none is left."""
+        return self.whole.max_seconds is not None and self.seconds() >= self.whole.max_seconds
+
     def stop(self, **tests: Any) -> Stop:
         """The caller's tests but for these, and the seconds that are left."""
         most = self.whole.max_seconds
@@ -59,7 +63,8 @@ class Path:
     variable projection at the ridges s/4, s/4/fall, ... end·s. A large ridge is a problem with few
     minima, and each later one begins near where the one before ended (graduated, as nuclear norm
     paths are: Mazumder, Hastie & Tibshirani 2010, JMLR 11, section 5). No ridge is
-    ever below that of the objective.
+    ever below that of the objective. Where the seconds run out on the way, the factors that are
+    missing join together, as in a spectral start, and stay as they are.
     """
 
     fall: float = 16.0
@@ -79,11 +84,14 @@ class Path:
         weight = problem.total_weight() / problem.n_listed  # type: ignore[attr-defined]
         least = float(min(objective.reg_W.min(), objective.reg_X.min()))
         for q in range(0 if layout.columns > layout.rank else 1, layout.rank + 1):
-            s = 0.0
+            s, late = 0.0, clock.is_over()
             if q > 0:
                 operator = problem.residual_operator(left, right)
-                w, x = (factor[:, layout.pinned_X + q - 1] for factor in (left, right))
-                s = self._join(operator, w, x, weight, generator)
+                many = min(layout.rank + 1 - q, *problem.shape) if late else 1
+                new = slice(layout.pinned_X + q - 1, layout.pinned_X + q - 1 + many)
+                s = self._join(operator, left[:, new], right[:, new], weight, generator)
+            if late:
+                return
             columns = np.r_[0 : layout.pinned_X + q, layout.shared.stop : layout.columns]
             end = max(least, s * self.end / (DEEPER if q == layout.rank else 1))
             ridge = max(s / FIRST, end)
@@ -93,7 +101,7 @@ class Path:
                 stop = clock.stop(gtol=0.0, ftol=CHANGE, max_iter=STEPS)
                 best = minimise(eased, VarPro(inexact=INEXACT), here, stop, clock.watch).best
                 left[:, columns], right[:, columns] = best.W, best.X
-                if ridge <= end:
+                if ridge <= end or clock.is_over():
                     break
                 ridge = max(ridge / self.fall, end)
 
@@ -105,9 +113,9 @@ class Path:
         weight: float,
         generator: np.random.Generator,
     ) -> float:
-        """Write the leading pair into one column each and return its singular value."""
-        U, s, V = leading(operator, 1, generator, w.dtype)
-        for column, vector in ((w, U), (x, V)):
-            noise = self.blur * generator.standard_normal(len(vector)) / len(vector) ** 0.5
-            column[:] = (vector[:, 0] + noise) * (s[0] / weight) ** 0.5
+        """Write the leading pairs into columns of both; the first singular value."""
+        U, s, V = leading(operator, w.shape[1], generator, w.dtype)
+        for columns, vectors in ((w, U), (x, V)):
+            noise = self.blur * generator.standard_normal(vectors.shape) / len(vectors) ** 0.5
+            columns[:] = (vectors + noise) * (s / weight) ** 0.5
         return float(s[0])

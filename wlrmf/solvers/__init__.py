@@ -50,14 +50,22 @@ def choose(objective: Objective) -> Any:
     """
     if "svd" in objective.provides:
         return SOLVERS["svd"]
-    problem = objective.problem
-    if "reduced" in objective.provides:
-        size = problem.n_listed * max(1, objective.layout.columns)  # type: ignore[attr-defined]
-        ridge = max(float(objective.reg_W.max()), float(objective.reg_X.max()))
-        scale = (problem.square_sum() * problem.total_weight()) ** 0.5  # above σ₁(A∘A∘Y) / √cells
-        if size <= SMALL and ridge <= SLIGHT * scale:
-            return SOLVERS["varpro"]
+    if "reduced" in objective.provides and _is_small(objective) and _is_slight(objective):
+        return SOLVERS["varpro"]
     return SOLVERS["als"]
+
+
+def _is_small(objective: Objective) -> bool:
+    cells = objective.problem.n_listed  # type: ignore[attr-defined]
+    return bool(cells * max(1, objective.layout.columns) <= SMALL)
+
+
+def _is_slight(objective: Objective) -> bool:
+    """Whether the ridge counts for nothing; two passes over the data."""
+    problem = objective.problem
+    ridge = max(float(objective.reg_W.max()), float(objective.reg_X.max()))
+    scale = (problem.square_sum() * problem.total_weight()) ** 0.5  # above σ₁(A∘A∘Y) / √cells
+    return ridge <= SLIGHT * scale
 
 
 def get_solver(solver: Any) -> Any:
