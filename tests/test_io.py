@@ -243,7 +243,7 @@ def test_sparse_npz(tmp_path, kind, flavour):
     path = tmp_path / "a.npz"
     sparse.save_npz(path, some_sparse(getattr(sparse, f"{kind}_{flavour}"), np.int64))
     values = read_matrix(path).values
-    assert isinstance(values, sparse.coo_array if kind == "coo" else sparse.csr_array)
+    assert isinstance(values, sparse.csr_array if kind == "csr" else sparse.coo_array)
     assert values.dtype == np.float64
     assert kind == "bsr" or values.nnz == 3
     np.testing.assert_array_equal(values.toarray(), some_sparse().toarray())

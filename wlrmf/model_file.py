@@ -88,9 +88,11 @@ def _fields(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> dict
     for name in ("row_reg", "col_reg", "base_u"):  # a number where it is the same for all
         value = fields[name]
         fields[name] = float(value) if value is not None and value.ndim == 0 else value
+    _check_vector("start_values", arrays["start_values"], "f", arrays["start_values"].size)
     fields["start_values"] = tuple(arrays["start_values"].tolist())
+    _check_vector("numbers", arrays["numbers"], "f", len(NUMBERS))
     fields |= dict(zip(NUMBERS, arrays["numbers"].tolist(), strict=True))
-    fields["trace"] = Trace(**{name: arrays[f"trace_{name}"].tolist() for name in vars(Trace())})
+    fields["trace"] = unpack_trace(arrays)
     for name, kind in PLAIN.items():
         if type(header[name]) is not kind:
             raise ValueError(f"{name} is {header[name]!r}")
@@ -99,6 +101,16 @@ def _fields(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> dict
     fields["counts"] = Counts(**{k: _count(k, v) for k, v in header["counts"].items()})
     fields["status"] = Status[header["status"]]
     return fields
+
+
+def unpack_trace(arrays: Mapping[str, np.ndarray]) -> Trace:
+    """The trace that `pack` took: columns of one length."""
+    columns = {name: arrays[f"trace_{name}"] for name in vars(Trace())}
+    size = columns["iteration"].size
+    for name, column in columns.items():
+        empty = column.size == 0 == size  # an empty list is an array of floats
+        _check_vector(f"trace_{name}", column, "if" if empty or name != "iteration" else "i", size)
+    return Trace(**{name: column.tolist() for name, column in columns.items()})
 
 
 def _count(name: str, value: Any) -> int:
@@ -115,20 +127,41 @@ def _judge(fields: dict[str, Any]) -> None:
             raise ValueError(f"{name} is {factor.dtype} of shape {factor.shape}")
         if factor.shape[1] != layout.columns or len(factor) == 0:
             raise ValueError(f"{name} has shape {factor.shape} for {layout.columns} columns")
+        if not np.isfinite(factor).all():
+            raise ValueError(f"{name} is not finite")
     if left.dtype != right.dtype:
         raise ValueError(f"left is {left.dtype}, right is {right.dtype}")
     if fields["has_bias"] != (layout.both == 1) or layout.both > 1:
         raise ValueError(f"has_bias is {fields['has_bias']} with {layout.both} constant columns")
     if fields["has_bias"] and not (layout.pinned_X and layout.pinned_W):
         raise ValueError("biases without their columns")
-    for name, size in (
-        ("row_names", len(left)),
-        ("col_names", len(right)),
-        ("row_reg", len(left)),
-        ("col_reg", len(right)),
-        ("base_u", len(left)),
-        ("base_v", len(right)),
-    ):
+    for name, size in (("row_names", len(left)), ("col_names", len(right))):
+        if fields[name] is not None:
+            _check_vector(name, fields[name], "U", size)
+    for name, size in (("empty_rows", len(left)), ("empty_cols", len(right))):
+        _check_vector(name, fields[name], "iu", fields[name].size)
+        if not ((fields[name] >= 0) & (fields[name] < size)).all():
+            raise ValueError(f"{name} are not among {size}")
+    _judge_weights(fields)
+
+
+def _judge_weights(fields: dict[str, Any]) -> None:
+    """Ridges and baseline weights: finite and not negative, one or as many as there are rows."""
+    if (fields["base_u"] is None) != (fields["base_v"] is None):
+        raise ValueError("half a baseline")
+    if np.ndim(fields["base_v"]) == 0 and fields["base_v"] is not None:
+        raise ValueError("base_v is one number")
+    for name in ("row_reg", "col_reg", "base_u", "base_v"):
         value = fields[name]
-        if np.ndim(value) and np.shape(value) != (size,):
-            raise ValueError(f"{name} has shape {np.shape(value)}, not ({size},)")
+        if value is None:
+            continue
+        if np.ndim(value):
+            side = "left" if name in ("row_reg", "base_u") else "right"
+            _check_vector(name, value, "iuf", len(fields[side]))
+        if not (np.isfinite(value) & (np.asarray(value) >= 0)).all():
+            raise ValueError(f"{name} is negative or not finite")
+
+
+def _check_vector(name: str, array: np.ndarray, kinds: str, size: int) -> None:
+    if array.dtype.kind not in kinds or array.shape != (size,):
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, not ({size},)")

@@ -22,6 +22,10 @@ class Status(Enum):
     MAX_ITER = "stopped at max_iter before converging; give stop=Stop(max_iter=...) more"
     MAX_SECONDS = "stopped at max_seconds before converging; give stop=Stop(max_seconds=...) more"
     CALLBACK = "stopped by the callback"
+    INTERRUPTED = (
+        "interrupted; the best point before it is returned; "
+        "go on with fit(..., start=model.state)"
+    )
     VALIDATION = "stopped early: the score on held-out data had got no better for some iterations"
     NOT_FINITE = (
         "met a value that is not finite; the best point before it is returned; "

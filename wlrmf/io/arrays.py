@@ -106,10 +106,13 @@ def _dense(array: NDArray[Any]) -> NDArray[np.floating[Any]]:
 
 
 def _sparse(matrix: Any) -> sparse.csr_array | sparse.coo_array:
-    """Return a sound sparse matrix as it is (COO), or by rows."""
+    """Return a sound sparse matrix by rows if it is stored so, otherwise entry by entry.
+
+    Row pointers for a file that has none could take any amount of memory: its shape is a claim.
+    """
     if hasattr(matrix, "check_format"):
         matrix.check_format(full_check=True)
-    kind = sparse.coo_array if matrix.format == "coo" else sparse.csr_array
+    kind = sparse.csr_array if matrix.format == "csr" else sparse.coo_array
     result = kind(matrix)
     result.data = as_float(result.data)
     return result

@@ -10,12 +10,13 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
+
+from .interrupts import check, held
 
 Result = TypeVar("Result")
 
@@ -60,7 +61,8 @@ def run(task: Callable[[int, int], Result], edges: np.ndarray, n_threads: int) -
     """``[task(lo, hi) for each chunk]``, computed by `n_threads` threads.
 
     The caller's is one of them; the others live for this call alone: nothing is left behind for a
-    fork to break, and after an exception or Ctrl-C each thread ends with the chunk it is in.
+    fork to break. After an exception or Ctrl-C each thread ends with the chunk it is in, and all
+    have ended when it is raised.
     """
     return run_with(lambda: None, lambda lo, hi, _: task(lo, hi), edges, n_threads)
 
@@ -73,34 +75,48 @@ def run_with(
 ) -> list[Result]:
     """``[task(lo, hi, room) for each chunk]``, where each thread has a ``room()`` of its own."""
     spans = [(int(lo), int(hi)) for lo, hi in itertools.pairwise(edges)]
-    n_threads = min(n_threads, len(spans))
-    if n_threads <= 1:
-        own = room()
-        return [task(lo, hi, own) for lo, hi in spans]
-
     results: list[Any] = [None] * len(spans)
     queue = iter(range(len(spans)))
     turn = threading.Lock()
-    cancelled = threading.Event()
+    failures: list[BaseException] = []
 
     def work() -> None:
-        own = room()
-        while not cancelled.is_set():
-            with turn:
-                k = next(queue, None)
-            if k is None:
-                return
-            results[k] = task(*spans[k], own)
-
-    with ThreadPoolExecutor(n_threads - 1, thread_name_prefix="wlrmf") as pool:
-        futures = [pool.submit(work) for _ in range(n_threads - 1)]
         try:
-            work()
-            for future in futures:
-                future.result()
+            own = room()
+            while not failures:
+                check()
+                with turn:
+                    k = next(queue, None)
+                if k is None:
+                    return
+                results[k] = task(*spans[k], own)
+        except BaseException as failure:
+            failures.append(failure)
+
+    with held():
+        helpers = _started(work, min(n_threads, len(spans)) - 1)
+        work()
+        for helper in helpers:
+            helper.join()
+    if failures:
+        try:
+            raise failures[0]
         finally:
-            cancelled.set()
+            failures.clear()  # the error's frames hold this list: a ring that would keep arrays
     return results
+
+
+def _started(work: Callable[[], None], count: int) -> list[threading.Thread]:
+    """As many threads as can be had, `count` at most."""
+    helpers: list[threading.Thread] = []
+    for _ in range(count):
+        helper = threading.Thread(target=work, name="wlrmf")
+        try:
+            helper.start()
+        except RuntimeError:  # no memory for its stack, or the interpreter is about to end
+            break
+        helpers.append(helper)
+    return helpers
 
 
 @contextmanager
@@ -108,18 +124,30 @@ def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread: our own threads call it, and its sums depend on its thread count.
 
     The limit is the whole process's, so holders are counted: the first sets it, the last restores
-    what was there before, in whatever order two fits in two threads come and go.
+    what was there before, in whatever order two fits in two threads come and go. Ctrl-C is held
+    too, and raised between chunks and iterations.
     """
     global _holders, _limiter
-    with _lock:
-        if _holders == 0:
-            _limiter = ThreadpoolController().limit(limits=1, user_api="blas")
-        _holders += 1
-    try:
-        yield
-    finally:
+    with held():
         with _lock:
-            _holders -= 1
             if _holders == 0:
-                _limiter.restore_original_limits()
-                _limiter = None
+                _limiter = ThreadpoolController().limit(limits=1, user_api="blas")
+            _holders += 1
+        try:
+            yield
+        finally:
+            with _lock:
+                _holders -= 1
+                if _holders == 0:
+                    _limiter.restore_original_limits()
+                    _limiter = None
+
+
+def _forget_lock() -> None:
+    """A process that was forked has none of the threads that may have held the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)

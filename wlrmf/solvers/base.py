@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
+from ..kernels import interrupts
 from ..objective import LISTED, Layout, Objective
 from ..result import Status, Trace
 from ..validation.errors import describe
@@ -193,9 +194,11 @@ class _Report:
         if state.value <= self.best.value:
             self.best = state
         self.record(state)
+        interrupts.check()
         if self.callback is not None:
             try:
-                self.callback(state)
+                with interrupts.released():
+                    self.callback(state)
             except StopIteration as wish:
                 raise _Finished(Status.CALLBACK, self.choice(wish.value)) from None
         status = self.test(previous, state)
@@ -271,6 +274,8 @@ def minimise(
     ------
     ValueError
         If the solver needs what the objective does not provide.
+    KeyboardInterrupt
+        Whose `end` is the End so far.
     """
     missing = solver.needs - objective.provides
     if missing:
@@ -298,6 +303,9 @@ def minimise(
             return End(finished.choice, report.last, status, chosen=True)
     except np.linalg.LinAlgError:
         status = Status.NOT_FINITE
+    except KeyboardInterrupt as interrupt:
+        interrupt.end = End(report.best, report.last, Status.INTERRUPTED)  # type: ignore[attr-defined]
+        raise
     return End(report.best, report.last, status)
 
 
