@@ -30,6 +30,7 @@ FLOORS = {
     "solvers": 4,
     "model_file": 3,
     "certificate": 4,
+    "checkpoint": 5,
     "model": 5,
     "start": 6,
     "fit": 7,

@@ -97,7 +97,7 @@ def _fields(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> dict
         if type(header[name]) is not kind:
             raise ValueError(f"{name} is {header[name]!r}")
     fields |= {name: header[name] for name in PLAIN}
-    fields["layout"] = Layout(**{k: _count(k, v) for k, v in header["layout"].items()})
+    fields["layout"] = unpack_layout(header["layout"])
     fields["counts"] = Counts(**{k: _count(k, v) for k, v in header["counts"].items()})
     fields["status"] = Status[header["status"]]
     return fields
@@ -113,6 +113,24 @@ def unpack_trace(arrays: Mapping[str, np.ndarray]) -> Trace:
     return Trace(**{name: column.tolist() for name, column in columns.items()})
 
 
+def unpack_layout(sizes: Mapping[str, Any]) -> Layout:
+    """The layout, whose fields are numbers of columns."""
+    return Layout(**{name: _count(name, value) for name, value in sizes.items()})
+
+
+def check_factors(factors: Mapping[str, np.ndarray], columns: int) -> None:
+    """Finite matrices of one float type, with so many columns and at least one row."""
+    for name, factor in factors.items():
+        if factor.ndim != 2 or factor.dtype not in (np.float32, np.float64):
+            raise ValueError(f"{name} is {factor.dtype} of shape {factor.shape}")
+        if factor.shape[1] != columns or len(factor) == 0:
+            raise ValueError(f"{name} has shape {factor.shape} for {columns} columns")
+        if not np.isfinite(factor).all():
+            raise ValueError(f"{name} is not finite")
+    if len({factor.dtype for factor in factors.values()}) > 1:
+        raise ValueError(", ".join(f"{name} is {f.dtype}" for name, f in factors.items()))
+
+
 def _count(name: str, value: Any) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"{name} is {value!r}")
@@ -122,15 +140,7 @@ def _count(name: str, value: Any) -> int:
 def _judge(fields: dict[str, Any]) -> None:
     """Shapes and types that the methods of a model rely on."""
     left, right, layout = fields["left"], fields["right"], fields["layout"]
-    for name, factor in (("left", left), ("right", right)):
-        if factor.ndim != 2 or factor.dtype not in (np.float32, np.float64):
-            raise ValueError(f"{name} is {factor.dtype} of shape {factor.shape}")
-        if factor.shape[1] != layout.columns or len(factor) == 0:
-            raise ValueError(f"{name} has shape {factor.shape} for {layout.columns} columns")
-        if not np.isfinite(factor).all():
-            raise ValueError(f"{name} is not finite")
-    if left.dtype != right.dtype:
-        raise ValueError(f"left is {left.dtype}, right is {right.dtype}")
+    check_factors({"left": left, "right": right}, layout.columns)
     if fields["has_bias"] != (layout.both == 1) or layout.both > 1:
         raise ValueError(f"has_bias is {fields['has_bias']} with {layout.both} constant columns")
     if fields["has_bias"] and not (layout.pinned_X and layout.pinned_W):

@@ -23,8 +23,7 @@ class Status(Enum):
     MAX_SECONDS = "stopped at max_seconds before converging; give stop=Stop(max_seconds=...) more"
     CALLBACK = "stopped by the callback"
     INTERRUPTED = (
-        "interrupted; the best point before it is returned; "
-        "go on with fit(..., start=model.state)"
+        "interrupted; the best point before it is returned; go on with fit(..., start=model.state)"
     )
     VALIDATION = "stopped early: the score on held-out data had got no better for some iterations"
     NOT_FINITE = (

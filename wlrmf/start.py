@@ -18,6 +18,13 @@ from .validation.options import read_factor, read_int, read_pinned, read_seed
 OVERSAMPLING = 8  # columns beyond the rank in the subspace iteration
 ROUNDS = 4  # of it
 DEPENDENT = 1e-5  # least diagonal entry of a Cholesky factor against its largest
+# What tells a state's objective from another, in words that name arguments.
+WORDS = {
+    "cells": "number of observed cells (Y, mask)",
+    "weight": "sum of weights (mask, weights, baseline)",
+    "squares": "weighted sum of squares of Y",
+    "reg": "sum of ridges over rows and columns (reg, reg_scaling)",
+}
 LEAST = 1e-3  # least singular value of a start against its largest: a zero factor never moves
 
 
@@ -169,24 +176,40 @@ def _given(objective: Objective, pins: Pins, start: Any) -> State:
 
 
 def _given_state(objective: Objective, pins: Pins, start: State) -> State:
-    (m, n), columns = objective.problem.shape, objective.layout.columns
-    if (start.W.shape, start.X.shape) != ((m, columns), (n, columns)):
-        raise ValueError(
-            f"`start` is a State of factors {start.W.shape} and {start.X.shape}; this fit has "
-            f"{(m, columns)} and {(n, columns)}"
-        )
-    if start.layout != objective.layout:
-        raise ValueError(
-            f"`start` is a State of other pinned rows or biases, {start.layout}; this fit has "
-            f"{objective.layout}"
-        )
-    value = objective.value(start.W, start.X)
+    layout, problem = objective.layout, objective.problem
+    compared = {
+        "shape": ((len(start.W), len(start.X)), problem.shape),
+        "rank": (start.layout.rank, layout.rank),
+        "pinned rows or biases": (start.layout, layout),
+        "dtype": (str(start.W.dtype), str(problem.dtype)),
+    }
+    compared |= {
+        WORDS[name]: (start.marks[name], mark)
+        for name, mark in objective.marks.items()
+        if name in start.marks
+    }
+    for what, (its, ours) in compared.items():
+        if not _same(its, ours):
+            raise _stranger(what, its, ours)
     placed = start.W.copy(), start.X.copy()
-    pins.place(placed[0], placed[1], objective.layout)
-    same = all(np.array_equal(a, b) for a, b in zip(placed, (start.W, start.X), strict=True))
-    if not same or abs(value - start.value) > 1e-9 * abs(start.value):
-        raise ValueError(
-            f"`start` is a State of other data, weights, pinned rows or ridge: its value is "
-            f"{start.value:.9g}, here it is {value:.9g}; give (W, X) to begin anew from there"
-        )
+    pins.place(placed[0], placed[1], layout)
+    if not all(np.array_equal(a, b) for a, b in zip(placed, (start.W, start.X), strict=True)):
+        raise _stranger("values of pinned rows, or mean of Y,", "others", "these")
+    value = objective.value(start.W, start.X)
+    if not _same(start.value, value):
+        raise _stranger("value with these Y, mask and weights", start.value, value)
     return start
+
+
+def _same(its: Any, ours: Any) -> bool:
+    """Equal, but for the rounding of numbers."""
+    if isinstance(ours, float | list):
+        return bool(np.allclose(its, ours, rtol=1e-9, atol=0))
+    return bool(its == ours)
+
+
+def _stranger(what: str, its: Any, ours: Any) -> ValueError:
+    return ValueError(
+        f"`start` is a State of another fit: its {what} is {its}, here it is {ours}; "
+        "give (W, X) to begin anew from there"
+    )

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import currentframe
-from types import TracebackType
 from typing import Any
 
 _before: Callable[..., Any] = signal.default_int_handler  # the handler that is held
@@ -64,7 +63,7 @@ def check() -> None:
         _raised = False  # a handler of the caller's that raises nothing
 
 
-class released:  # noqa: N801, read as a verb
+class released:
     """Hear interrupts at once, while the caller's own code runs within a hold."""
 
     def __enter__(self) -> None:
@@ -73,9 +72,7 @@ class released:  # noqa: N801, read as a verb
             check()
             signal.signal(signal.SIGINT, _before)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         global _before
         handler = signal.getsignal(signal.SIGINT)
         if self.held and callable(handler):

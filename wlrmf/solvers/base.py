@@ -87,6 +87,8 @@ class State:
         The way here.
     memory : dict
         What the solver carries from step to step.
+    marks : dict
+        What tells its objective from others; see `wlrmf.objective.Objective.marks`.
     """
 
     W: np.ndarray
@@ -99,13 +101,14 @@ class State:
     iteration: int = 0
     trace: Trace = field(default_factory=Trace)
     memory: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def start(cls, objective: Objective, W: np.ndarray, X: np.ndarray) -> State:
         """The state at a given point."""
         value, dW, dX = objective.value_and_grad(W, X)
         norm = inner(dW, dX, dW, dX) ** 0.5
-        return cls(W, X, value, dW, dX, first_norm=norm, layout=objective.layout)
+        return cls(W, X, value, dW, dX, norm, objective.layout, marks=objective.marks)
 
     def moved(self, objective: Objective, W: np.ndarray, X: np.ndarray, **memory: Any) -> State:
         """The next state, at (W, X)."""
