@@ -8,6 +8,8 @@ import json
 import random
 import struct
 import zipfile
+from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -111,15 +113,24 @@ def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> 
     return stream.getvalue()
 
 
-def members_of(data: bytes) -> dict[str, bytes]:
+@lru_cache
+def members_of(data: bytes) -> MappingProxyType[str, bytes]:
     """The members of a zip file by name."""
     with zipfile.ZipFile(io.BytesIO(data)) as file:
-        return {info.filename: file.read(info) for info in file.infolist()}
+        return MappingProxyType({info.filename: file.read(info) for info in file.infolist()})
+
+
+@lru_cache
+def parsed(data: bytes) -> tuple[MappingProxyType[str, np.ndarray], str]:
+    """The arrays of a model file by name, and the JSON text of its header."""
+    arrays = {name[:-4]: np.load(io.BytesIO(part)) for name, part in members_of(data).items()}
+    text = arrays.pop("header").tobytes().decode()
+    return MappingProxyType(arrays), text
 
 
 def spoil_member(rng: random.Random, data: bytes) -> bytes:
     """A zip file whose sums are right around one member that is spoilt."""
-    members = members_of(data)
+    members = dict(members_of(data))
     name = rng.choice(sorted(members))
     if rng.random() < 0.1:
         members[spoil(rng, name.encode()).decode("latin-1")] = members.pop(name)
@@ -130,21 +141,24 @@ def spoil_member(rng: random.Random, data: bytes) -> bytes:
 
 def spoil_fields(rng: random.Random, data: bytes) -> bytes:
     """A model file whose digests are right around fields or arrays that do not belong there."""
-    members = members_of(data)
-    table = json.loads(np.load(io.BytesIO(members.pop("header.npy"))).tobytes())
-    arrays = {name[:-4]: np.load(io.BytesIO(part)) for name, part in members.items()}
-    fields = copy.deepcopy(table["fields"])
+    sound, text = parsed(data)
+    table, arrays = json.loads(text), dict(sound)
+    fields = table["fields"]
     for _ in range(rng.choice((1, 1, 2))):
         if arrays and rng.random() < 0.6:
             _spoil_array(rng, arrays)
         else:
             _spoil_leaf(rng, fields)
     stored = {
-        name: np.asarray(a, a.dtype.newbyteorder("<"), order="C") for name, a in arrays.items()
+        name: np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        for name, array in arrays.items()
     }
     text = archive._header_text(stored, fields, table["format"])
-    parts = {"header.npy": _npy(np.frombuffer(text, np.uint8))}
-    return zipped(parts | {f"{name}.npy": _npy(array) for name, array in stored.items()})
+    members = {"header.npy": _npy(np.frombuffer(text, np.uint8))}
+    for name, array in arrays.items():
+        kept = array is sound.get(name)
+        members[f"{name}.npy"] = members_of(data)[f"{name}.npy"] if kept else _npy(stored[name])
+    return zipped(members)
 
 
 def _npy(array: np.ndarray) -> bytes:

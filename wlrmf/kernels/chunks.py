@@ -6,6 +6,7 @@ combined in the order of the chunks. So any number of threads returns the same b
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import os
 import threading
@@ -75,15 +76,18 @@ def run_with(
 ) -> list[Result]:
     """``[task(lo, hi, room) for each chunk]``, where each thread has a ``room()`` of its own."""
     spans = [(int(lo), int(hi)) for lo, hi in itertools.pairwise(edges)]
+    n_threads = max(1, min(n_threads, len(spans)))
     results: list[Any] = [None] * len(spans)
+    failures: list[BaseException | None] = [None] * n_threads
     queue = iter(range(len(spans)))
     turn = threading.Lock()
-    failures: list[BaseException] = []
+    cancelled = False
 
-    def work() -> None:
+    def work(me: int) -> None:
+        nonlocal cancelled
         try:
             own = room()
-            while not failures:
+            while not cancelled:
                 check()
                 with turn:
                     k = next(queue, None)
@@ -91,32 +95,54 @@ def run_with(
                     return
                 results[k] = task(*spans[k], own)
         except BaseException as failure:
-            failures.append(failure)
+            failures[me], cancelled = failure, True
 
     with held():
-        helpers = _started(work, min(n_threads, len(spans)) - 1)
-        work()
-        for helper in helpers:
-            helper.join()
-    if failures:
+        _together(work, n_threads, turn)
+    failure = next(filter(None, failures), None)
+    if failure is not None:
         try:
-            raise failures[0]
+            raise failure
         finally:
-            failures.clear()  # the error's frames hold this list: a ring that would keep arrays
+            # the error's frames hold the list and itself: a ring that would keep arrays
+            failures.clear()
+            del failure
     return results
 
 
-def _started(work: Callable[[], None], count: int) -> list[threading.Thread]:
-    """As many threads as can be had, `count` at most."""
-    helpers: list[threading.Thread] = []
-    for _ in range(count):
-        helper = threading.Thread(target=work, name="wlrmf")
+def _together(work: Callable[[int], None], n_threads: int, turn: threading.Lock) -> None:
+    """``work(0)`` here and ``work(1)``, ... in threads that have ended when this returns.
+
+    By the low-level calls: `threading.Thread.start` waits for ever for a thread that dies of
+    hunger in its first lines. Here such a thread, and one that the system refuses, is done without.
+    """
+    begun: list[threading.Lock] = []
+    over = False
+
+    def helper(me: int, done: threading.Lock) -> None:
+        with turn:
+            if over:
+                return
+            begun.append(done)
         try:
-            helper.start()
-        except RuntimeError:  # no memory for its stack, or the interpreter is about to end
-            break
-        helpers.append(helper)
-    return helpers
+            work(me)
+        finally:
+            done.release()
+
+    try:
+        for me in range(1, n_threads):
+            done = threading.Lock()
+            done.acquire()
+            _thread.start_new_thread(helper, (me, done))
+    except (RuntimeError, MemoryError):
+        pass  # no memory for a stack, or the interpreter is about to end
+    try:
+        work(0)
+    finally:
+        with turn:
+            over = True
+        for done in begun:
+            done.acquire()
 
 
 @contextmanager

@@ -25,7 +25,8 @@ def _note(signum: int, frame: Any) -> None:
 
 
 def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+    # not by current_thread, which would note the threads of `chunks` for ever
+    return threading.get_ident() == threading.main_thread().ident
 
 
 @contextmanager
