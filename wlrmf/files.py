@@ -229,9 +229,7 @@ def _lock(handle: int) -> None:
 
 def _remove_abandoned(directory: Path) -> None:
     """Remove files that were being written by processes that are no more."""
-    if fcntl is None:
-        return
-    for path in directory.glob(TEMPORARY.format("*")):
+    for path in directory.glob(TEMPORARY.format("*")) if fcntl is not None else ():
         with suppress(OSError):
             handle = os.open(path, os.O_RDWR)
             try:

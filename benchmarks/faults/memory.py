@@ -21,14 +21,14 @@ MIB = 1 << 20
 
 
 def dense(rng: np.random.Generator) -> dict[str, Any]:
-    """Some 20 MiB, weights and holes."""
-    Y = rng.standard_normal((1500, 1000))
+    """Arrays of 46 MiB each: malloc keeps what is freed below 32 and would give it out again."""
+    Y = rng.standard_normal((3000, 2000))
     return {"Y": Y, "weights": rng.uniform(0.5, 2, Y.shape), "mask": rng.random(Y.shape) < 0.7}
 
 
 def listed(rng: np.random.Generator) -> dict[str, Any]:
-    """A million entries."""
-    return {"Y": sparse.random_array((8000, 3000), density=1 / 24, rng=rng).tocsr()}
+    """Five million entries."""
+    return {"Y": sparse.random_array((20000, 6000), density=1 / 24, rng=rng).tocsr()}
 
 
 KINDS = {"dense": (dense, "als"), "sparse": (listed, "als"), "lbfgs": (dense, "lbfgs")}

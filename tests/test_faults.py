@@ -1,0 +1,230 @@
+"""Faults brought about on purpose, in short; `benchmarks/faults` has the harness."""
+
+import multiprocessing
+import signal
+import threading
+from collections import Counter
+
+import numpy as np
+import pytest
+from threadpoolctl import ThreadpoolController
+
+import wlrmf
+from benchmarks.faults import doors, interrupts, kills, memory
+from wlrmf.kernels import chunks
+from wlrmf.kernels import interrupts as holding
+
+FEW = wlrmf.Stop(max_iter=4, gtol=0, ftol=0)
+
+
+@pytest.fixture(scope="module")
+def given():
+    rng = np.random.default_rng(0)
+    Y = rng.standard_normal((300, 200))
+    return {"Y": Y, "mask": rng.random(Y.shape) < 0.6, "rank": 3, "reg": 0.5, "n_threads": 2}
+
+
+# R57, R58: threads and processes.
+
+
+def test_r57_two_fits_in_two_threads(given):
+    whole, found = wlrmf.fit(**given, stop=FEW).left, []
+    libraries = [(each, each.num_threads) for each in ThreadpoolController().lib_controllers]
+    fit = threading.Thread(target=lambda: found.append(wlrmf.fit(**given, stop=FEW).left))
+    fit.start()
+    found.append(wlrmf.fit(**given, stop=FEW).left)
+    fit.join(60)
+    for library, threads in libraries:
+        library.set_num_threads(threads)  # OpenBLAS lets no thread but the main one raise it
+    assert [np.array_equal(left, whole) for left in found] == [True, True]
+
+
+def test_r57_a_fit_in_a_fork_after_a_fit_and_within_one(given):
+    whole, answers = wlrmf.fit(**given, stop=FEW).left, []
+    context = multiprocessing.get_context("fork")
+
+    def fork(_=None):
+        receive, send = context.Pipe(duplex=False)
+        task = context.Process(target=lambda: send.send(wlrmf.fit(**given, stop=FEW).left))
+        task.start()
+        assert receive.poll(60)
+        answers.append(receive.recv())
+        task.join(60)
+
+    fork()
+    wlrmf.fit(**given, stop=wlrmf.Stop(max_iter=1), callback=fork)
+    assert [np.array_equal(left, whole) for left in answers] == [True, True]
+
+
+def test_r57_threads_that_cannot_be_had_are_done_without(monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(chunks._thread, "start_new_thread", refuse)
+    edges = np.arange(6)
+    assert chunks.run(lambda lo, hi: lo, edges, 4) == [0, 1, 2, 3, 4]
+
+
+def test_r63_a_thread_that_dies_before_its_first_line_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(chunks._thread, "start_new_thread", lambda *arguments: None)
+    assert chunks.run(lambda lo, hi: lo, np.arange(6), 4) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("n_threads", [1, 4])
+def test_r58_an_error_in_one_chunk_passes_and_blas_has_its_threads_back(n_threads):
+    def task(lo, hi):
+        if lo == 3:
+            raise ZeroDivisionError
+        return lo
+
+    before = interrupts.blas()
+    with pytest.raises(ZeroDivisionError), chunks.one_blas_thread():
+        chunks.run(task, np.arange(9), n_threads)
+    assert interrupts.blas() == before
+
+
+# R59, R60: interrupts and callbacks.
+
+
+@pytest.mark.parametrize("solver", interrupts.SOLVERS)
+def test_r59_interrupts_at_random_moments(solver):
+    found = interrupts.run(solver, count=5)
+    assert found.interrupted == 5
+    assert found.latest < 5  # seconds: a chunk, on a busy machine
+
+
+def interrupt(state):
+    if state.iteration == 2:
+        raise KeyboardInterrupt
+
+
+def test_r59_the_best_point_is_raised_or_returned(given):
+    with pytest.raises(KeyboardInterrupt, match="best point") as caught:
+        wlrmf.fit(**given, stop=FEW, callback=interrupt)
+    part = caught.value.partial_result
+    model = wlrmf.fit(**given, stop=FEW, callback=interrupt, on_interrupt="return")
+    assert model.status is part.status is wlrmf.Status.INTERRUPTED
+    assert model.n_iter == 2
+    assert model.value == part.value == min(model.trace.value)
+    rest = wlrmf.fit(**given, start=part.state, stop=wlrmf.Stop(max_iter=2, gtol=0, ftol=0))
+    np.testing.assert_array_equal(rest.left, wlrmf.fit(**given, stop=FEW).left)
+    with pytest.raises(ValueError, match='"raise" or "return"; got \'stop\''):
+        wlrmf.fit(**given, on_interrupt="stop")
+
+
+def test_r59_before_the_first_point_there_is_no_result(given, monkeypatch):
+    def build(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(wlrmf.fit.__globals__, "build", build)  # wlrmf.fit is the function
+    with pytest.raises(KeyboardInterrupt) as caught:
+        wlrmf.fit(**given, on_interrupt="return")
+    assert caught.value.partial_result is None
+
+
+def test_r59_an_interrupt_that_is_held_is_raised_once():
+    seen = []
+
+    @holding.held()
+    def twice():
+        signal.raise_signal(signal.SIGINT)
+        seen.append("held")
+        with pytest.raises(KeyboardInterrupt):
+            holding.check()
+        signal.raise_signal(signal.SIGINT)
+        holding.check()
+        seen.append("once")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        twice()
+    assert seen == ["held", "once"]
+    with pytest.raises(KeyboardInterrupt), holding.held(), holding.released():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_r60_another_error_of_a_callback_passes_and_its_state_is_whole(given):
+    kept = []
+
+    def fail(state):
+        kept.append(state)
+        if state.iteration == 2:
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        wlrmf.fit(**given, stop=FEW, callback=fail)
+    rest = wlrmf.fit(**given, start=kept[-1], stop=wlrmf.Stop(max_iter=2, gtol=0, ftol=0))
+    np.testing.assert_array_equal(rest.left, wlrmf.fit(**given, stop=FEW).left)
+
+
+# R63: memory.
+
+
+def test_r63_too_little_memory():
+    ends = memory.run("dense", [0, 60 * memory.MIB, 120 * memory.MIB])
+    assert set(ends) <= {"done", "MemoryError"}
+    assert ends["MemoryError"]
+
+
+# R66, R72: kills. R67, R68: doors. R71: checkpoints.
+
+
+@pytest.mark.parametrize("writers", [1, 2])
+def test_r66_r72_killed_while_checkpoints_are_written(tmp_path, writers):
+    found = kills.run(tmp_path, kills=12, writers=writers)
+    assert found.newer
+    assert found.left_at_the_end == 0
+
+
+@pytest.mark.parametrize("name", doors.DOORS)
+def test_r67_r68_spoilt_files(name, tmp_path, pyarrow):
+    found = doors.work(name, tmp_path, seed=0, lo=0, hi=120)
+    assert found.findings == []
+    assert 0 < found.taken < found.inputs == 120
+
+
+@pytest.mark.parametrize("solver", ["als", "gd", "varpro"])
+def test_r71_a_fit_goes_on_from_its_checkpoint(tmp_path, solver):
+    rng = np.random.default_rng(1)
+    Y = np.where(rng.random((40, 30)) < 0.7, rng.standard_normal((40, 30)), np.nan)
+    keep = wlrmf.Checkpoint(tmp_path / "fit.npz", seconds=0)
+    assert keep.latest() is None
+    arguments = {"rank": 2, "reg": 0.1, "solver": solver, "bias": True}
+    half = wlrmf.Stop(max_iter=2, gtol=0, ftol=0)
+    wlrmf.fit(Y, **arguments, stop=half, callback=keep)
+    rest = wlrmf.fit(Y, **arguments, stop=half, start=keep.latest())
+    whole = wlrmf.fit(Y, **arguments, stop=FEW)
+    np.testing.assert_array_equal(rest.left, whole.left)
+    assert rest.trace.value == whole.trace.value
+
+
+def test_r71_what_a_checkpoint_is_not_of_is_named(tmp_path):
+    Y = np.random.default_rng(1).standard_normal((12, 9))
+    keep = wlrmf.Checkpoint(tmp_path / "fit.npz", seconds=0)
+    arguments = {"rank": 2, "reg": 0.1, "solver": "als", "stop": FEW}
+    wlrmf.fit(Y, **arguments, callback=keep)
+    state, holes = keep.latest(), np.ones(Y.shape, bool)
+    holes[0, 0] = False
+    for change, words in (
+        ({"Y": Y[:-1]}, "its shape is"),
+        ({"rank": 3}, "its rank is 2, here it is 3"),
+        ({"bias": True}, "its pinned rows or biases"),
+        ({"dtype": np.float32}, "its dtype is float64"),
+        ({"mask": holes}, "its number of observed cells"),
+        ({"weights": 2 * np.ones(Y.shape)}, "its sum of weights"),
+        ({"Y": 2 * Y}, "its weighted sum of squares of Y"),
+        ({"Y": Y[::-1]}, "its value with these Y"),
+        ({"reg": 0.2}, "its sum of ridges"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            wlrmf.fit(**{"Y": Y} | arguments | change, start=state)
+
+
+def test_r71_a_checkpoint_that_cannot_be_stored(tmp_path):
+    keep = wlrmf.Checkpoint(tmp_path / "fit.npz", seconds=0)
+    state = kills.state(1)
+    state.memory["table"] = {}
+    with pytest.raises(ValueError, match="cannot store the solver's 'table'"):
+        keep(state)
+    assert Counter(tmp_path.iterdir()) == Counter()
