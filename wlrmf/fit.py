@@ -191,11 +191,11 @@ def fit(
                 **dict(zip(("row_names", "col_names"), read_names(Y), strict=True)),
             )
         _raise_if_interrupted(model)
+        _tell(model, default_stop=stop is None, throw=throw)
     except KeyboardInterrupt as interrupt:
         interrupt.partial_result = model  # type: ignore[attr-defined]
         if model is None or on_interrupt == "raise":
             raise
-    _tell(model, default_stop=stop is None, throw=throw)
     return model
 
 

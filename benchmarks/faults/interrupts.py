@@ -108,7 +108,8 @@ def _one(given: dict[str, Any], delays: list[float], out: Interrupts) -> None:
                 return
             except KeyboardInterrupt as interrupt:
                 seconds = time.perf_counter() - alarm.at
-                part = interrupt.partial_result
+                # None too where the signal came outside of the fit, before or after it
+                part = getattr(interrupt, "partial_result", None)
                 if two:
                     time.sleep(0.02)  # the second one may come after the fit
     except KeyboardInterrupt:
