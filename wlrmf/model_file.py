@@ -174,4 +174,4 @@ def _judge_weights(fields: dict[str, Any]) -> None:
 
 def _check_vector(name: str, array: np.ndarray, kinds: str, size: int) -> None:
     if array.dtype.kind not in kinds or array.shape != (size,):
-        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, not ({size},)")
+        raise ValueError(f"{name} has shape {array.shape}, not ({size},), of {array.dtype}")
