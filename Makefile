@@ -7,16 +7,23 @@
 PYTHON ?=
 PYTEST_ARGS =
 BENCH_ARGS =
+FUZZ_EXAMPLES = 4000
+KERNEL_TESTS = $(patsubst %,tests/test_%.py,fit gradients kernels laws metrics numerics \
+  reliability solvers splits top validation varpro)
 VENV = .venv
 PIP_INSTALL = $(VENV)/bin/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench reliability fuzz check-bounds nojit clean
 
 help:
 	@echo "make demo   fit the shipped flight delays, print a table, write a picture"
 	@echo "make test   run the tests; options: make test PYTEST_ARGS='-k archive'"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  measure wlrmf beside its peers; options: make bench BENCH_ARGS=--help"
+	@echo "make reliability  errors of row solves, fuzz, check-bounds and nojit: an hour"
+	@echo "make fuzz   the laws over many more examples; options: make fuzz FUZZ_EXAMPLES=500"
+	@echo "make check-bounds  the tests with every index of the kernels checked"
+	@echo "make nojit  the tests with the kernels as plain Python, but for the large ones"
 	@echo "make clean  remove .venv, caches and build results"
 
 demo: $(VENV)/.installed-demo
@@ -32,6 +39,24 @@ lint: $(VENV)/.installed-lint
 
 bench: $(VENV)/.installed-demo
 	@$(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+
+reliability: $(VENV)/.installed-test
+	@$(VENV)/bin/python -m benchmarks.numerics
+	@$(MAKE) fuzz
+	@$(MAKE) check-bounds
+	@$(MAKE) nojit
+
+fuzz: $(VENV)/.installed-test
+	@HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) \
+	  $(VENV)/bin/python -m pytest tests/test_laws.py $(PYTEST_ARGS)
+
+# The checks are compiled in, so these kernels have a cache of their own.
+check-bounds: $(VENV)/.installed-test
+	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(VENV)/bounds-checked \
+	  $(VENV)/bin/python -m pytest $(KERNEL_TESTS) $(PYTEST_ARGS)
+
+nojit: $(VENV)/.installed-test
+	@NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest $(KERNEL_TESTS) $(PYTEST_ARGS)
 
 # A stamp a purpose: the second call installs nothing.
 $(VENV)/.installed-demo: $(VENV)/.made setup.cfg pyproject.toml

@@ -1,6 +1,26 @@
-"""Files that several tests read."""
+"""Files that several tests read, and how many examples hypothesis draws."""
 
+import os
+
+import numba
 import pytest
+from hypothesis import HealthCheck, settings
+
+slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+few = 2 if numba.config.DISABLE_JIT else 20
+settings.register_profile("all", deadline=None, suppress_health_check=slow)
+settings.register_profile("suite", settings.get_profile("all"), max_examples=few, derandomize=True)
+examples = int(os.environ.get("FUZZ_EXAMPLES", "4000"))
+settings.register_profile("fuzz", settings.get_profile("all"), max_examples=examples)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+def pytest_collection_modifyitems(items):
+    """Kernels as plain Python take hours where compiled ones take a second."""
+    if numba.config.DISABLE_JIT:
+        for item in items:
+            if item.get_closest_marker("large"):
+                item.add_marker(pytest.mark.skip(reason="too large for kernels as plain Python"))
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ Everything is written for a dense target T and dense weights C (C = A∘A, 0 whe
 every weight structure can be turned into: see `dense_twin`.
 """
 
+from fractions import Fraction
+
 import numpy as np
 
 
@@ -78,6 +80,26 @@ def best_rows(T, C, X, reg, fixed=None):
     return np.array(rows)
 
 
+def exact_row(c, y, X, reg):
+    """The minimiser of sum c (y - X w)^2 + reg |w|^2 in rational numbers, without any rounding."""
+    k, c, y = X.shape[1], [Fraction(float(v)) for v in c], [Fraction(float(v)) for v in y]
+    x = [[Fraction(float(v)) for v in row] for row in X]
+    rows = [
+        [sum(w * r[a] * r[b] for w, r in zip(c, x, strict=True)) for b in range(k)]
+        + [sum(w * r[a] * t for w, r, t in zip(c, x, y, strict=True))]
+        for a in range(k)
+    ]
+    for a in range(k):
+        rows[a][a] += Fraction(float(reg))
+    for p in range(k):
+        best = max(range(p, k), key=lambda r: abs(rows[r][p]))
+        rows[p], rows[best] = rows[best], rows[p]
+        for r in set(range(k)) - {p}:
+            f = rows[r][p] / rows[p][p]
+            rows[r] = [a - f * b for a, b in zip(rows[r], rows[p], strict=True)]
+    return np.array([float(rows[p][k] / rows[p][p]) for p in range(k)])
+
+
 def near_rows(C, average, extra, X, reg, gradient, most, enough):
     """Row by row, preconditioned conjugate gradients from 0 for (X' C_i X + reg_i I) d = -g_i / 2.
 
@@ -117,6 +139,35 @@ def reduced_hessian(C, W, X, reg_W, reg_X):
     H = J.T @ J + np.diag(np.repeat(np.concatenate([reg_W, reg_X]), k))
     a, b, c = H[: m * k, : m * k], H[: m * k, m * k :], H[m * k :, m * k :]
     return a - b @ np.linalg.pinv(c, rcond=1e-12) @ b.T
+
+
+def jacobian(layout, left, right):
+    """Derivatives of all predictions in the free columns of W and of X, cell by cell."""
+    (m, _), n = left.shape, len(right)
+    free_W, free_X = (np.arange(left.shape[1])[f] for f in (layout.free_W, layout.free_X))
+    J = np.zeros((m * n, m * len(free_W) + n * len(free_X)))
+    for i in range(m):
+        for j in range(n):
+            J[i * n + j, i * len(free_W) + np.arange(len(free_W))] = right[j, free_W]
+            at = m * len(free_W) + j * len(free_X)
+            J[i * n + j, at + np.arange(len(free_X))] = left[i, free_X]
+    return J
+
+
+def gauge(layout, left, right):
+    """An orthonormal basis of the null space of the Jacobian of all cells."""
+    J = jacobian(layout, left, right)
+    s, Vt = np.linalg.svd(J)[1:]
+    return Vt[np.sum(s > 1e-10 * s[0]) :].T
+
+
+def covariance(C, layout, left, right, reg_W, reg_X):
+    """J of all cells, H = J'CJ + ridges and its pseudo-inverse."""
+    J = jacobian(layout, left, right)
+    counts = [f.stop - f.start for f in (layout.free_W, layout.free_X)]
+    ridge = np.concatenate([np.repeat(r, k) for r, k in zip((reg_W, reg_X), counts, strict=True)])
+    H = J.T @ (C.reshape(-1, 1) * J) + np.diag(ridge)
+    return J, H, np.linalg.pinv(H, rcond=1e-11, hermitian=True)
 
 
 def objective(T, C, W, X, reg_W, reg_X):

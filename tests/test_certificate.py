@@ -1,5 +1,9 @@
 """The bound on the optimum against optima that are known."""
 
+import copy
+import pickle
+import warnings
+
 import cases
 import hypothesis
 import naive
@@ -138,6 +142,7 @@ def test_the_gain_is_what_the_direction_gives():
     given, _ = cases.arguments("dense")
     model = fit(**given, rank=1, reg=0.5, stop=STRICT)
     answer = model.certificate(given["Y"], weights=given["weights"])
+    assert model.certificate().lower_bound == answer.lower_bound
     assert answer.gain > 0
     values = []
     for share in (0.9, 1.0, 1.1):  # of the best step, which is the middle one
@@ -441,3 +446,34 @@ def test_factors_without_a_finite_value():
     left[0, 0] = np.nan
     with pytest.raises(ValueError, match="must have a finite value to be certified; got nan"):
         certify(objective, left, right)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@structures
+def test_a_fitted_model_knows_its_data(structure, dtype):
+    given, _ = cases.arguments(structure, dtype=dtype)
+    model = fit(**given, rank=2, reg=0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = model.certificate(n_threads=2)
+        told = model.certificate(given["Y"], weights=given.get("weights"))
+    rel = 1e-9 if dtype is np.float64 else 1e-4
+    assert alone.value == pytest.approx(told.value, rel=rel)
+    assert alone.lower_bound == pytest.approx(told.lower_bound, rel=rel)
+
+
+def test_other_models_are_told_that_they_do_not():
+    Y = np.random.default_rng(0).standard_normal((6, 5))
+    model = fit(Y, rank=2, reg=0.5)
+    wanted = model.certificate().lower_bound
+    others = [model.released(), pickle.loads(pickle.dumps(model)), copy.copy(model)]
+    others += [copy.deepcopy(model), model.fold_in(Y)]
+    for other in others:
+        with pytest.raises(ValueError, match="`Y` is needed, with the mask and weights of the fit"):
+            other.certificate(reg=0.5)
+        assert other.certificate(Y, reg=0.5).lower_bound == pytest.approx(wanted, rel=1e-9)
+    assert model.released().state is None
+    with pytest.raises(ValueError, match="`mask` needs `Y` beside it"):
+        model.certificate(mask=np.ones((6, 5)))
+    Y *= 2  # the fit has its own copy
+    assert model.certificate().lower_bound == wanted

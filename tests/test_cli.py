@@ -257,7 +257,8 @@ def test_warnings_are_lines(matrix, run):
         (["fit", "y.npy", "--rank"], "Option '--rank' requires an argument"),
         (["fit", "y.npy", "--rnk", "2"], "No such option"),
         (["fit", "y.npy", "extra", "--rank", "2"], "unexpected extra argument"),
-        (["fit", "y.npy", "--rank", "2.5"], "'2.5' is not a valid integer"),
+        (["fit", "y.npy", "--rank", "2.5"], "'2.5' is neither a whole number nor auto"),
+        (["fit", "y.npy", "--rank", "auto"], "need a ridge on all rows and columns"),
         (["fit", "y.npy", "--rank", "0"], "--rank must be an int of at least 1"),
         (["fit", "y.npy", "--rank", "2000000"], "at most 1000000; got 2000000"),
         (["fit", "none.npy", "--rank", "2"], "none.npy: no such file"),
@@ -273,6 +274,8 @@ def test_warnings_are_lines(matrix, run):
         (["fit", "y.npy", "--rank", "2", "--seed", "-1"], "--seed must be an int of at least 0"),
         (["fit", "y.npy", "--rank", "2", "--threads", "0"], "--threads must be an int"),
         (["fit", "y.npy", "--rank", "2", "--n-starts", "0"], "--n-starts must be an int"),
+        (["fit", "y.npy", "--rank", "2", "--n-starts", "x"], "'x' is neither a whole number nor"),
+        (["fit", "y.npy", "--rank", "2", "--gap", "0"], "--gap must be a finite number, above 0"),
         (["fit", "y.npy", "--rank", "2", "--max-iter", "-1"], "--max-iter must be an int"),
         (["fit", "y.npy", "--rank", "2", "--gtol", "nan"], "--gtol must be a finite number"),
         (["fit", "y.npy", "--rank", "2", "--baseline", "1"], "--baseline wants a sparse FILE"),
@@ -447,6 +450,16 @@ def test_a_failure_while_writing_leaves_nothing(model, refused, monkeypatch):
 
 
 # info, demo, help
+
+
+def test_a_rank_that_is_found_and_starts_that_repeat(run):
+    rng = np.random.default_rng(1)
+    np.save("y.npy", rng.standard_normal((12, 2)) @ rng.standard_normal((2, 9)))
+    said = run("fit", "y.npy", "--rank", "auto", "--reg", 0.5, "--gap", 1e-6)
+    assert "rank 2" in said
+    assert "certified" in said
+    said = run("fit", "y.npy", "--rank", 1, "--bias", "--n-starts", "repeat", "--force")
+    assert "best of" in said
 
 
 def test_info(table, run):

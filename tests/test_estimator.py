@@ -189,12 +189,12 @@ class TestMessages:
         (name,) = stop
         for category in (ConvergenceWarning, wlrmf.ConvergenceWarning):
             with pytest.warns(category, match=f"stopped at {name}=.* give it more"):
-                MatrixFactorization(2, **stop).fit(table[1])
+                MatrixFactorization(2, solver="als", **stop).fit(table[1])
 
 
 class TestManners:
     @both
-    def test_clone_pickle_and_threads(self, table, kind):
+    def test_clone_pickle_and_threads(self, table, kind):  # R51
         Y = table[1]
         first = kind(2, n_threads=1, random_state=4).fit(Y)
         wanted = first.transform(Y)
@@ -203,7 +203,7 @@ class TestManners:
         same(kind(2, n_threads=3, random_state=4).fit(Y).transform(Y), wanted)
 
     @both
-    def test_set_params_leaves_the_fitted_state_alone(self, table, kind):
+    def test_set_params_leaves_the_fitted_state_alone(self, table, kind):  # R51
         Y = table[1]
         estimator = kind(2).fit(Y)
         wanted = estimator.transform(Y)
@@ -211,7 +211,7 @@ class TestManners:
         same(estimator.transform(Y), wanted)
 
     @both
-    def test_a_second_fit_leaves_nothing_stale(self, table, kind):
+    def test_a_second_fit_leaves_nothing_stale(self, table, kind):  # R51
         pd = pytest.importorskip("pandas")
         Y = table[1]
         frame = pd.DataFrame(Y).add_prefix("c")
@@ -221,7 +221,7 @@ class TestManners:
         same(estimator.transform(Y[:, :7]), fresh.transform(Y[:, :7]))
 
     @both
-    def test_a_failing_fit_leaves_the_earlier_one(self, table, kind):
+    def test_a_failing_fit_leaves_the_earlier_one(self, table, kind):  # R52
         Y = table[1]
         estimator = kind(2).fit(Y)
         before, wanted = dict(vars(estimator)), estimator.transform(Y)
@@ -234,7 +234,7 @@ class TestManners:
         same(estimator.transform(Y), wanted)
 
     @both
-    def test_before_fit_and_other_columns(self, table, kind):
+    def test_before_fit_and_other_columns(self, table, kind):  # R50
         Y = table[1]
         with pytest.raises(NotFittedError):
             kind().transform(Y)

@@ -36,7 +36,7 @@ def same(a, b):
 class TestData:
     """One answer, to the bit, however the data are handed over."""
 
-    def test_mask_nan_masked_array_and_weights_say_missing_alike(self, table):
+    def test_mask_nan_masked_array_and_weights_say_missing_alike(self, table):  # R10, R13, R26
         Y, _ = table
         seen = ~np.isnan(Y)
         rubbish = np.where(seen, Y, 1e9)
@@ -48,7 +48,7 @@ class TestData:
         same(wlrmf.fit(Y, rank=2, weights=seen.astype(float), stop=FEW), wanted)
         same(wlrmf.fit(np.where(seen, Y, np.inf), seen, 2, stop=FEW), wanted)
 
-    def test_frames(self, table):
+    def test_frames(self, table):  # R11
         Y, _ = table
         wanted = wlrmf.fit(Y, rank=2, stop=FEW)
         frame = pd.DataFrame(Y)
@@ -80,7 +80,7 @@ class TestData:
         ids=["fortran", "strided", "negative", "big-endian", "matrix", "unaligned"],
     )
     @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
-    def test_layouts(self, table, layout):
+    def test_layouts(self, table, layout):  # R07, R08, R09, R10
         Y, _ = table
         given = layout(Y)
         given.flags.writeable = False
@@ -90,13 +90,13 @@ class TestData:
             wlrmf.fit(Y, rank=2, weights=np.where(np.isnan(Y), 0.0, 2.0), stop=FEW),
         )
 
-    def test_broadcast_view(self):
+    def test_broadcast_view(self):  # R07
         row = np.arange(1.0, 6.0)
         model = wlrmf.fit(np.broadcast_to(row, (7, 5)), rank=1)
         np.testing.assert_allclose(model.reconstruct(), np.tile(row, (7, 1)))
 
     @pytest.mark.parametrize("kind", [bool, np.int8, np.uint64, np.float16, np.longdouble])
-    def test_numeric_types(self, kind):
+    def test_numeric_types(self, kind):  # R05
         Y = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 1], [0, 0, 1]])
         model = wlrmf.fit(Y.astype(kind), rank=2)
         assert model.W.dtype == np.float64
@@ -104,7 +104,7 @@ class TestData:
 
     @pytest.mark.parametrize("form", ["coo", "csr", "csc", "bsr", "lil", "dok", "dia"])
     @pytest.mark.parametrize("container", ["array", "matrix"])
-    def test_sparse_formats(self, table, form, container):
+    def test_sparse_formats(self, table, form, container):  # R40
         Y, _ = table
         row, col = np.nonzero(~np.isnan(Y))
         coo = (sp.coo_array if container == "array" else sp.coo_matrix)(
@@ -116,7 +116,7 @@ class TestData:
             given.eliminate_zeros()
         same(wlrmf.fit(given, rank=2, stop=FEW), wlrmf.fit(coo, rank=2, stop=FEW))
 
-    def test_unsorted_indices_and_mixed_index_types(self, table):
+    def test_unsorted_indices_and_mixed_index_types(self, table):  # R34, R36
         Y, _ = table
         row, col = np.nonzero(~np.isnan(Y))
         csr = sp.csr_array((Y[row, col], (row, col)), shape=Y.shape)
@@ -131,13 +131,13 @@ class TestData:
         same(wlrmf.fit(mixed, rank=2, stop=FEW), wlrmf.fit(csr, rank=2, stop=FEW))
         np.testing.assert_array_equal(mixed.indices, before)
 
-    def test_a_stored_zero_is_observed(self):
+    def test_a_stored_zero_is_observed(self):  # R39
         stored = sp.coo_array(([1.0, 0.0, 2.0], ([0, 0, 1], [0, 1, 0])), shape=(2, 2))
         model = wlrmf.fit(stored, rank=1, reg=0.01)
         assert abs(model.predict(0, 1)) < 0.02
         assert model.left.shape == (2, 1)
 
-    def test_the_input_is_never_written_to(self, table):
+    def test_the_input_is_never_written_to(self, table):  # R08
         Y, _ = table
         weights, start = np.ones_like(Y), (np.ones((2, 30)), np.ones((2, 20)))
         copies = [a.copy() for a in (Y, weights, *start)]
@@ -188,7 +188,7 @@ class TestLaws:
         assert a.loss == pytest.approx(b.loss, rel=1e-6, abs=1e-9)
 
     @structures
-    def test_scaling_the_weights_and_the_ridge_leaves_the_factors(self, structure):
+    def test_scaling_the_weights_and_the_ridge_leaves_the_factors(self, structure):  # R30
         given, _ = arguments(structure)
         scaled = dict(given)
         if structure == "complete":
@@ -327,7 +327,7 @@ class TestFoldIn:
         strong = model.transform(new, mask, reg=np.full(4, 1e6))
         assert np.abs(strong).max() < 1e-3
 
-    def test_what_it_cannot_guess_it_asks_for(self, table):
+    def test_what_it_cannot_guess_it_asks_for(self, table):  # R50
         Y, _ = table
         with pytest.raises(ValueError, match=r"20 columns; got shape \(20, 30\).*Y_new\.T"):
             wlrmf.fit(Y, rank=2, stop=FEW).transform(Y.T)
@@ -435,7 +435,7 @@ class TestModel:
         ET.fromstring(page)
         assert "<svg" not in wlrmf.fit(np.ones((3, 3)), rank=1)._repr_html_()
 
-    def test_empty_rows_and_columns_are_listed_and_zero(self, table):
+    def test_empty_rows_and_columns_are_listed_and_zero(self, table):  # R17
         Y, _ = table
         Y[4], Y[:, 7] = np.nan, np.nan
         model = wlrmf.fit(Y, rank=2, bias=True, reg=0.1)
@@ -446,7 +446,7 @@ class TestModel:
         assert model.predict(4, 7) == pytest.approx(model.mean)
 
     @pytest.mark.parametrize("Y", [np.zeros((5, 4)), np.full((5, 4), 7.0), np.array([[2.0]])])
-    def test_constant_data(self, Y):
+    def test_constant_data(self, Y):  # R18
         for options in ({"solver": "als"}, {}, {"bias": True}):
             model = wlrmf.fit(Y, rank=1, **options)
             assert model.success
@@ -456,7 +456,7 @@ class TestModel:
 class TestStarts:
     """Seeds and given starts."""
 
-    def test_seeds_repeat_and_differ(self, table):
+    def test_seeds_repeat_and_differ(self, table):  # R48, R56
         Y, _ = table
         options = {"rank": 2, "solver": "als", "stop": FEW}
         same(wlrmf.fit(Y, **options), wlrmf.fit(Y, seed=0, **options))
@@ -498,7 +498,7 @@ class TestStarts:
         pair = wlrmf.fit(Y, rank=2, start=(model.W, model.X), stop=Stop(max_iter=0))
         np.testing.assert_array_equal(pair.W, model.W)
 
-    def test_bad_starts(self, table):
+    def test_bad_starts(self, table):  # R49
         Y, _ = table
         W, X = np.ones((2, 30)), np.ones((2, 20))
         with pytest.raises(ValueError, match=r"`start\[0\]` must have shape \(2, 30\).*\.T"):
@@ -588,6 +588,7 @@ def test_progress_callback_and_log(table, caplog, capsys):
     assert captured.out == captured.err == ""
 
 
+@pytest.mark.large
 def test_two_fits_in_two_threads_at_once():
     from threadpoolctl import threadpool_info
 

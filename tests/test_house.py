@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -23,29 +24,37 @@ FLOORS = {
     "data": 0,
     "archive": 1,
     "spectral": 0,
+    "leading": 0,
     "problem": 1,
     "gradients": 2,
     "objective": 2,
-    "solvers.base": 3,
-    "solvers": 4,
-    "model_file": 3,
-    "certificate": 4,
+    "solvers.base": 4,
+    "solvers": 5,
+    "model_file": 4,
+    "again": 4,
+    "folding": 4,
+    "certificate": 3,
+    "uncertainty": 3,
     "checkpoint": 5,
-    "model": 5,
-    "start": 6,
-    "fit": 7,
-    "io": 8,
-    "plot": 8,
+    "model": 6,
+    "path": 6,
+    "start": 7,
+    "growth": 8,
+    "runs": 8,
+    "fit": 9,
+    "io": 10,
+    "plot": 10,
     "metrics": 1,
     "splits": 1,
     "top": 1,
-    "selection": 9,
-    "estimator": 9,
-    "recommender": 10,
-    "demo": 10,
-    "cli": 11,
-    "__main__": 12,
+    "selection": 11,
+    "estimator": 11,
+    "recommender": 12,
+    "demo": 12,
+    "cli": 13,
+    "__main__": 14,
 }
+ITEMS = range(1, 57)  # of benchmarks/reliability.md
 TILES = ("vectors.py", "tiles.py", "gathers.py")  # written as LLVM code
 SOURCES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT)
 every_file = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -147,3 +156,14 @@ def test_no_print_outside_the_command_line():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 allowed = path.name in ("cli.py", "build_nyc_delays.py")
                 assert allowed or node.func.id != "print", path
+
+
+def test_every_item_of_the_reliability_list_has_a_test_with_its_number():
+    carried, listed = set(), set()
+    for path in Path(__file__).parent.glob("*.py"):
+        carried |= set(re.findall(r"\bR(\d\d)\b", path.read_text()))
+    page = (ROOT.parent / "benchmarks" / "reliability.md").read_text()
+    listed = set(re.findall(r"^\| R(\d\d) \|", page, re.MULTILINE))
+    wanted = {f"{item:02}" for item in ITEMS}
+    assert not wanted - carried, "items that no test carries"
+    assert not wanted - listed, "items that the page does not have"

@@ -1,6 +1,7 @@
 """Triplets from users' files become a sparse matrix and the ids behind its indices."""
 
 import datetime
+import uuid
 
 import numpy as np
 import pytest
@@ -280,6 +281,42 @@ def test_ids_and_values_that_are_none():
                 read_triplets(source, **NAMES, values="rating")
     with pytest.raises(DataFileError, match="wanted a path, a data frame"):
         read_triplets(object(), **NAMES)
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        ([True, False], "'user' holds bool; ids are integers or texts"),
+        (np.array([True, False], object), "'user' holds bool; wanted integers"),
+        ([datetime.date(2020, 1, 2), datetime.date(2020, 1, 1)], "'user' holds date; wanted"),
+        (np.array(["2020-01-02", "2020-01-01"], "M8[D]"), "'user' holds datetime64.D.; ids are"),
+        ([uuid.UUID(int=1), uuid.UUID(int=2)], "'user' holds UUID; wanted"),
+        ([2**64, 1], "'user' holds float64; ids are integers"),
+        ([-1, 2**63], "'user' holds float64; ids are integers"),
+        ([1 + 2j, 1], "'user' holds complex128; ids are"),
+        ([b"a", b"b"], "'user' holds .S1; ids are"),
+        (np.array(["a", 7], object), "'user' mixes int, str; wanted"),
+    ],
+)
+def test_ids_of_other_kinds(ids, reason):  # R43
+    data = {"user": ids, "item": [1, 2]}
+    with pytest.raises(DataFileError, match=reason):
+        read_triplets(data, **NAMES)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+def test_dates_and_truth_values_of_frames_become_texts(kind):  # R43
+    module = pytest.importorskip(kind, reason=f"{kind} is absent")
+    pytest.importorskip("pyarrow", reason="data frames are read through pyarrow")
+    columns = {
+        "user": [datetime.date(2020, 1, 2), datetime.date(2020, 1, 1)],
+        "item": [True, False],
+    }
+    found = read_triplets(
+        (module.table if kind == "pyarrow" else module.DataFrame)(columns), **NAMES
+    )
+    assert found.row_ids.tolist() == ["2020-01-01", "2020-01-02"]
+    assert found.col_ids.tolist() == ["false", "true"]
 
 
 @pytest.mark.parametrize("size", [10**18, -3, 2**63 + 5])

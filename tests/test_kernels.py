@@ -88,6 +88,20 @@ def test_gauss_newton_product(structure, side, dtype):
 
 @all_structures
 @sides
+@both_dtypes
+def test_row_grams(structure, side, dtype):
+    given = oriented(structure, side, dtype)
+    X = factors(given.shape, dtype=dtype)[1]
+    _, C = dense_twin(given)
+    for rows in np.arange(len(C)), np.array([5, 2]):
+        found = given.row_grams(X, rows)
+        assert found.dtype == np.float64
+        close(found, np.array([X.T.astype(float) @ (C[i, :, None] * X) for i in rows]), dtype)
+    assert given.row_grams(X, rows[:0]).shape == (0, 4, 4)
+
+
+@all_structures
+@sides
 def test_residual_operator(structure, side):
     given = oriented(structure, side, np.float64)
     for scale in (1, 0):  # a fit begins at 0
@@ -125,6 +139,7 @@ def test_best_rows(structure, side, dtype, pinned, rank):
     close(W, best_rows(*dense_twin(given), X, reg, fixed), dtype, 10)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("structure", ["observed", "weighted", "rank-one", "dense"])
 @both_dtypes
 @pytest.mark.parametrize("rank", [7, 16, 24, 50, 80])
@@ -165,6 +180,7 @@ def test_near_rows(structure, side, rank):
     close(moved - W, wanted, np.float64, 1e4)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("structure", LISTS)
 @sides
 @both_dtypes
@@ -208,7 +224,7 @@ def test_best_rows_of_any_width(structure, dtype, rank):
 @all_structures
 @sides
 @pytest.mark.parametrize("rank", [3, 11])
-def test_best_rows_without_ridge_have_least_norm(structure, side, rank):
+def test_best_rows_without_ridge_have_least_norm(structure, side, rank):  # R21
     given = oriented(structure, side, np.float64)
     m, n = given.shape
     X = factors((n,), rank)[0]
@@ -230,6 +246,7 @@ def test_a_row_without_cells_gets_zeros(structure):
         assert np.isfinite(W).all()
 
 
+@pytest.mark.large
 @all_structures
 def test_several_chunks_and_blocks(structure):
     """Sizes above one chunk, one block and one panel, where edges can go wrong."""
@@ -259,6 +276,7 @@ def test_sums_and_counts(structure):
     np.testing.assert_array_equal(given.col_counts(), given.T.row_counts())
 
 
+@pytest.mark.large
 @all_structures
 @both_dtypes
 def test_any_number_of_threads_gives_the_same_bits(structure, dtype):
@@ -279,7 +297,7 @@ def test_any_number_of_threads_gives_the_same_bits(structure, dtype):
 
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="this is the run with the JIT off")
-def test_the_same_with_the_jit_off():
+def test_the_same_with_the_jit_off():  # R56
     outcome = subprocess.run(
         [
             sys.executable,
@@ -298,6 +316,14 @@ def test_the_same_with_the_jit_off():
         check=False,
     )
     assert outcome.returncode == 0, outcome.stdout[-3000:]
+
+
+@pytest.mark.skipif(not numba.config.BOUNDSCHECK, reason="only in the run that checks bounds")
+def test_bounds_are_checked():
+    from wlrmf.kernels import transpose
+
+    with pytest.raises(IndexError, match="out of bounds"):
+        transpose.count(np.array([0, 99], np.int32), 0, 2, np.zeros(3, np.int64))
 
 
 def test_without_a_place_to_cache_kernels_compile_uncached(monkeypatch):

@@ -275,6 +275,40 @@ def test_calibration_of_a_single_cell_and_of_none(ax):
         plot.calibration([], [], ax=ax)
 
 
+# coverage
+
+
+def test_coverage_counts_the_cells_within_their_intervals(ax):
+    """At 1.0 and 1.5 deviations a value is in the intervals of 68 and of 87 %, and wider ones."""
+    true, std = np.array([1.0, -3.0, 7.0]), np.array([1.0, 2.0, np.inf])
+    assert plot.coverage(true, np.zeros(3), {"these": std, "wide": 100 * std}, ax) is ax
+    levels, shares = ax.get_lines()[1].get_data()
+    np.testing.assert_array_equal(shares, (levels > 0.6827) * 0.5 + (levels > 0.8664) * 0.5)
+    assert set(ax.get_lines()[-1].get_ydata()) == {1.0}
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["these", "wide"]
+    segments = ax.collections[0].get_segments()
+    low, high = segments[list(levels).index(0.7)][:, 1]
+    assert high - low == pytest.approx(4 * (0.25 / 2) ** 0.5)
+
+
+def test_coverage_of_normal_errors_is_the_diagonal(ax):
+    rng = np.random.default_rng(0)
+    std = rng.uniform(0.5, 2, 20_000)
+    plot.coverage(std * rng.standard_normal(20_000), np.zeros(20_000), std, ax)
+    levels, shares = ax.get_lines()[1].get_data()
+    np.testing.assert_allclose(shares, levels, atol=0.012)
+    assert ax.get_legend() is None
+
+
+def test_coverage_refuses_other_lengths_and_bars_of_nothing(ax):
+    with pytest.raises(ValueError, match="of one length, at least 1; got 2, 2 and 3"):
+        plot.coverage([1.0, 2], [1.0, 2], [1.0, 1, 1], ax)
+    with pytest.raises(ValueError, match="`std` must be above 0"):
+        plot.coverage([1.0, 2], [1.0, 2], [1.0, 0], ax)
+    with pytest.raises(ValueError, match="must be finite: leave missing cells out"):
+        plot.coverage([1.0, np.nan], [1.0, 2], [1.0, 1], ax)
+
+
 def test_cells_that_are_missing_are_no_picture():
     for draw in (plot.predicted_against_true, plot.calibration):
         with pytest.raises(ValueError, match="must be finite: leave missing cells out"):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_examples_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     if importlib.util.find_spec("sklearn") is None:
         blocks = blocks[:-1]
     names = {}
@@ -24,6 +24,8 @@ def test_the_examples_of_the_readme(tmp_path, monkeypatch, capsys):
         assert len(block.strip().splitlines()) <= 10
     np.testing.assert_allclose(names["filled"].shape, (60, 40))
     assert 0.9 < names["chi2"] < 1.1
+    assert (names["low"] < names["high"]).all()
+    assert (names["of_new"] > names["std"]).all()
     assert wlrmf.load("ratings.npz").rank == 2
     assert names["likes"].user_ids[-1] == "zoe"
     assert names["found"].rank == 2

@@ -183,7 +183,7 @@ def test_worked_by_hand():
     np.testing.assert_array_equal(tied, [1, 1, 0])
 
 
-def test_equal_scores_come_by_index():
+def test_equal_scores_come_by_index():  # R53
     lists = top_n(np.ones((3, 2)), np.ones((100, 2)), 5)
     np.testing.assert_array_equal(lists.items, list(range(5)) * 3)
     lists = top_n(np.ones((3, 2)), np.ones((100, 2)), 5, among=np.arange(99, 0, -3))

@@ -151,7 +151,51 @@ def test_retracting_and_balancing_change_no_value(kind):
     assert objective.value(W, X) == pytest.approx(at.value, rel=1e-12)
 
 
-@pytest.mark.parametrize("dense", [0, 2000])
+@pytest.mark.parametrize("kind", [make, biased])
+def test_dependent_columns_give_way_to_new_directions(kind):
+    objective, W, X = kind("dense")
+    reduced = objective.reduced
+    left, right = reduced.pair(W, X)
+    left[:, reduced.shared] = 1.0
+    at = reduced.solve(left, right)
+    free = reduced.retracted(left)
+    assert reduced.solve(free, right).value < at.value - 1e-3
+    shared = free[:, reduced.shared]
+    np.testing.assert_allclose(shared.T @ shared, np.eye(2), atol=1e-12)
+
+
+def test_a_start_that_is_a_saddle_is_left():
+    rng = np.random.default_rng(5)
+    truth = rng.standard_normal((30, 2)) @ rng.standard_normal((2, 20))
+    Y = np.where(rng.random(truth.shape) < 0.7, truth, np.nan)
+    start = np.ones((2, 30)), np.ones((2, 20))
+    for bias in (False, True):
+        model = wlrmf.fit(Y, rank=2, solver="varpro", start=start, bias=bias)
+        assert np.nanmax(np.abs(model.reconstruct() - Y)) < 1e-6
+
+
+@pytest.mark.parametrize("kind", [make, biased])
+def test_with_a_ridge_balanced_factors_have_the_least(kind):
+    objective, W, X = kind("dense", reg=0.7)
+    reduced, at = objective.reduced, solved(objective, W, X)
+    left, right = reduced.balanced(at)
+    s = reduced.shared
+    before, after = (a[:, s] @ b[:, s].T for a, b in ((at.left, at.right), (left, right)))
+    np.testing.assert_allclose(after, before, atol=1e-12)
+
+    def ridge(G):
+        parts = left[:, s] @ G, right[:, s] @ np.linalg.inv(G).T
+        regs = reduced.reg_kept, reduced.reg_gone
+        return sum((r[:, None] * part**2).sum() for part, r in zip(parts, regs, strict=True))
+
+    least, rng = ridge(np.eye(2)), np.random.default_rng(8)
+    for size in (1e-3, 0.1, 1.0):
+        for _ in range(20):
+            assert ridge(np.eye(2) + size * rng.standard_normal((2, 2))) >= least * (1 - 1e-12)
+    assert least < ridge(np.diag([1.2, 0.9])) - 1e-3
+
+
+@pytest.mark.parametrize("dense", [0, 500])
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_band_is_solved_from_random_starts(dense, flip):
     rng = np.random.default_rng(1)

@@ -18,6 +18,7 @@ from .model import Factorization, load
 from .result import Status
 from .selection import Selection, select
 from .solvers.base import State, Stop
+from .uncertainty import ErrorBars
 from .validation.errors import (
     ConvergenceWarning,
     DataWarning,
@@ -33,6 +34,7 @@ __all__ = [
     "Checkpoint",
     "ConvergenceWarning",
     "DataWarning",
+    "ErrorBars",
     "Factorization",
     "ModelFormatError",
     "NotConvergedError",

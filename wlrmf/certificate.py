@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from . import spectral
-from .kernels.chunks import available_threads, one_blas_thread
+from .kernels.chunks import one_blas_thread
 from .objective import Objective
-from .problem import Problem, build
-from .validation.arrays import check_names, read_names
-from .validation.cells import read_cells
-from .validation.errors import DataWarning
-from .validation.options import read_int, read_reg, spread_reg
+from .problem import Problem, widened
 
 SIGNIFICANT = 1e-6  # share of the value that a further factor must be worth to be spoken of
 SLACK = 256  # roundings that the sums of a bound may be off by
@@ -88,7 +83,12 @@ class Certificate:
 
 
 def certify(
-    objective: Objective, left: np.ndarray, right: np.ndarray, *, exact: bool | None = None
+    objective: Objective,
+    left: np.ndarray,
+    right: np.ndarray,
+    *,
+    exact: bool | None = None,
+    tolerance: float = spectral.TOLERANCE,
 ) -> Certificate:
     """Bound F from below, for factors of any rank, from the residuals at these.
 
@@ -99,6 +99,8 @@ def certify(
         Whole factors in storage form. Any will do; the bound is sharp at a minimum over all ranks.
     exact : bool, optional
         How the singular value is bounded; see Notes.
+    tolerance : float
+        How near the bound on its square comes, relative, if not exact.
 
     Returns
     -------
@@ -121,7 +123,8 @@ def certify(
 
     for any s ≥ 0 with s σ_max(diag(r)^-½ R diag(c)^-½) ≤ 1: least over N that is 0, and over a and
     b the two sums, which a stationary point makes the ridges of a and b. The best such s is taken.
-    Nothing here asks for a stationary point. At one, with σ_max = 1, bound and value are equal.
+    All is computed in float64, of data in float32 too: they are what they are rounded to. Nothing
+    here asks for a stationary point. At one, with σ_max = 1, bound and value are equal.
     Where a ridge is 0 and R is not, only 0 is a bound; a row without residuals does no harm.
 
     σ_max must be bounded from above. If the smaller side of Y is at most 3000 (and `exact` is not
@@ -130,6 +133,8 @@ def certify(
     `spectral.lanczos`. Margins for rounding are in all of it: in the sums, generous ones; in the
     singular value, for "exact", first-order bounds on what rounding can do.
     """
+    objective = replace(objective, problem=widened(objective.problem))
+    left, right = (np.asarray(factor, np.float64) for factor in (left, right))
     problem, layout = objective.problem, objective.layout
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         loss, dW, dX = problem.loss_grad(left, right)
@@ -137,13 +142,13 @@ def certify(
         if not np.isfinite(value):
             raise ValueError(f"the factors must have a finite value to be certified; got {value}")
         reg_W, reg_X = (reg.astype(np.float64) for reg in (objective.reg_W, objective.reg_X))
-        residuals = problem.residual_operator(left, right)
+        scaled = scaled_residuals(objective, left, right)
+        residuals = scaled.operator
         if _pulls(residuals, reg_W == 0) or _pulls(residuals.T, reg_X == 0):
             return Certificate(value, 0.0, np.inf, np.inf, "exact")
-        scaled = spectral.Scaled(residuals, _inverse_root(reg_W), _inverse_root(reg_X))
         exact = spectral.is_small(problem.shape) if exact is None else bool(exact)
         error = _entry_error(problem, scaled, left, right) if exact else 0.0
-        norm = spectral.largest(scaled, exact, error)
+        norm = spectral.largest(scaled, exact, error, tolerance)
         free = slice(0, layout.columns - layout.both)
         parts = -0.5 * np.einsum("ik,ik->i", dW[:, free], left[:, free], dtype=np.float64)
         penalty = _coefficients(dW[:, : layout.pinned_X], reg_W) + _coefficients(
@@ -157,53 +162,12 @@ def certify(
     )
 
 
-def of_model(
-    model: Any, Y: Any, mask: Any, weights: Any, reg: Any, exact: bool | None, n_threads: Any
-) -> Certificate:
-    """What `Factorization.certificate` returns: the problem of the fit, rebuilt in float64."""
-    threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
-    names = read_names(Y)
-    check_names("Y", "rows", names[0], model.row_names, "the fit")
-    check_names("Y", "columns", names[1], model.col_names, "the fit")
-    shape = np.shape(Y)
-    if len(shape) == 2 and shape != model.shape:
-        hint = ". Is it transposed? Try Y.T" if shape == model.shape[::-1] else ""
-        raise ValueError(f"`Y` must have the shape of the fit, {model.shape}; got {shape}{hint}")
-    baseline = None
-    if model.base_v is not None:
-        baseline = np.broadcast_to(np.asarray(model.base_u, float), shape[:1]).copy(), model.base_v
-    row_reg, col_reg = _ridges(model, reg)
-    with one_blas_thread():
-        problem = build(read_cells(Y, mask, weights, baseline, np.float64), threads)
-        objective = Objective(
-            problem,
-            spread_reg(row_reg, model.reg_scaling, problem.row_counts(), problem.dtype),
-            spread_reg(col_reg, model.reg_scaling, problem.col_counts(), problem.dtype),
-            model.layout,
-        )
-        left, right = (np.array(f, np.float64, order="C") for f in (model.left, model.right))
-        answer = certify(objective, left, right, exact=exact)
-    loss = answer.value - objective.ridge(left, right)
-    rounding = (64 * float(np.finfo(model.left.dtype).eps)) ** 2 * problem.square_sum()
-    if abs(loss - model.loss) > 1e-3 * abs(model.loss) + rounding:
-        warnings.warn(
-            f"the loss at these data is {loss:.6g}, but the model's is {model.loss:.6g}: are they, "
-            "with mask and weights, those of the fit?",
-            DataWarning,
-            stacklevel=3,
-        )
-    return answer
-
-
-def _ridges(model: Any, reg: Any) -> tuple[Any, Any]:
-    if reg is not None:
-        return read_reg(reg, model.shape)
-    if model.col_reg is None:
-        raise ValueError(
-            "`reg` is needed: this model does not know the columns' ridge (it was folded in, or "
-            "read from a file of an earlier version)"
-        )
-    return model.row_reg, model.col_reg
+def scaled_residuals(objective: Objective, left: np.ndarray, right: np.ndarray) -> spectral.Scaled:
+    """A∘A∘(Y − WX'), divided by the roots of the ridges; rows without a ridge are left out."""
+    return spectral.Scaled(
+        objective.problem.residual_operator(left, right),
+        *(_inverse_root(reg.astype(np.float64)) for reg in (objective.reg_W, objective.reg_X)),
+    )
 
 
 def _pulls(operator: Any, rows: np.ndarray) -> bool:

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from .growth import grow
 from .kernels.chunks import available_threads, one_blas_thread
 from .model import Factorization, assemble
 from .objective import Objective
 from .problem import build
 from .progress import progress_bar
 from .result import Status
-from .solvers import get_solver
-from .solvers.base import End, Solver, State, Stop, minimise
+from .runs import run_all
+from .solvers import SOLVERS, choose, get_solver
+from .solvers.base import End, Solver, State, Stop
 from .start import read_pins, starts
 from .validation.arrays import read_names
 from .validation.cells import Cells, read_cells
 from .validation.errors import ConvergenceWarning, NotConvergedError, describe
 from .validation.memory import check_memory
 from .validation.options import (
+    read_grows,
     read_int,
     read_rank,
     read_reg,
+    read_seed,
+    read_starts,
     spread_reg,
 )
 
@@ -37,7 +41,7 @@ logger = logging.getLogger("wlrmf")
 def fit(
     Y: Any,
     mask: Any = None,
-    rank: int | None = None,
+    rank: int | str | None = None,
     *,
     weights: Any = None,
     baseline: Any = None,
@@ -48,7 +52,7 @@ def fit(
     pinned_X: Any = None,
     solver: Any = "auto",
     start: Any = None,
-    n_starts: int = 1,
+    n_starts: int | str = 1,
     stop: Stop | None = None,
     seed: Any = None,
     dtype: Any = None,
@@ -72,10 +76,13 @@ def fit(
         The A of the formula. Boolean (or 0 and 1): which cells count; a NaN among them is an
         error. Real: multiplies the residual, so it acts *squared*: give 1/σ for noise of standard
         deviation σ; a NaN in Y is missing all the same.
-    rank : int
-        Number of factors. With ``bias=True`` or pinned rows it may be 0.
+    rank : int or "auto"
+        Number of factors. With ``bias=True`` or pinned rows it may be 0. ``"auto"``, with a ridge:
+        as many as the optimum over all ranks has; they join until that is certified to a relative
+        gap of `stop.gap` (default 1e-4), and the fit ends as `Status.GAP`.
     weights : matrix, shape (m, n), optional
         Weights of the *squared* residuals, as scikit-learn means it: A∘A = mask² · weights.
+        0 says missing; a NaN is an error, even where Y is missing.
     baseline : number or pair (u, v), optional
         Weight of the squared residual of the cells that a sparse Y does not store, whose target is
         then 0; a pair of vectors (m,), (n,) gives cell (i, j) the weight u_i v_j. The model of
@@ -93,16 +100,20 @@ def fit(
     pinned_X : array, shape (q, n), optional
         Rows of X with given values, the other way round.
     solver : str or object
-        ``"auto"`` (``"svd"`` where the optimum has a closed form, otherwise ``"als"``), ``"svd"``,
-        ``"als"``, ``"gd"``, ``"scaled-gd"``, ``"lbfgs"``, ``"varpro"``, or a solver such as
-        ``wlrmf.solvers.ALS(acceleration=None)``.
+        ``"auto"``, ``"svd"``, ``"als"``, ``"gd"``, ``"scaled-gd"``, ``"lbfgs"``, ``"varpro"``, or a
+        solver such as ``wlrmf.solvers.ALS(acceleration=None)``. ``"auto"`` is ``"svd"`` where the
+        optimum has a closed form, ``"varpro"`` on small problems with hardly any ridge, where
+        other methods end in worse optima, and otherwise ``"als"``; see `wlrmf.solvers.choose`.
     start : pair (W, X), Factorization or State, optional
         Where to begin; a State (``model.state``) goes on as if the fit had not stopped (but for
         ``"lbfgs"``, whose memory is SciPy's and begins anew). Default:
-        the leading singular vectors of the weighted data, missing cells as 0.
-    n_starts : int
-        Number of starts, the default one and then random ones; the model with the least value is
-        returned.
+        the leading singular vectors of the weighted data, missing cells as 0; for ``"varpro"`` a
+        path on which factors join one by one while a ridge falls, see `wlrmf.path.Path`.
+    n_starts : int or "repeat"
+        Number of starts, the default one and then others, most of them random; the model with the
+        least value is returned, and its `optima` tells what was found. ``"repeat"``: until the
+        least value has been met from two random ones (100 starts at most). Without a callback they
+        run side by side on `n_threads`.
     stop : Stop, optional
         Tolerances, iterations and seconds; see `Stop`.
     seed : int, numpy Generator, RandomState or SeedSequence, optional
@@ -112,9 +123,9 @@ def fit(
     n_threads : int, optional
         Default: the processors this process may use. The result is the same, to the bit, for any.
     callback : callable, optional
-        Called with the `State` after each iteration of each start. Raising StopIteration ends the
-        fit with the best point so far, ``StopIteration(state)`` with that earlier state (the best
-        by a measure of the caller's); any other exception passes.
+        Called with the `State` after each iteration from each start, not on the path to one.
+        Raising StopIteration ends the fit with the best point so far, ``StopIteration(state)`` with
+        that earlier state (the best by a measure of the caller's); any other exception passes.
     progress : bool
         Show a progress bar (on a terminal, for fits longer than a second).
     throw : bool
@@ -127,6 +138,8 @@ def fit(
     Returns
     -------
     Factorization
+        It remembers the data and the last state of the fit, for `Factorization.certificate` and to
+        go on from; ``model.released()`` is without them.
 
     Raises
     ------
@@ -140,10 +153,11 @@ def fit(
     Warns
     -----
     ConvergenceWarning
-        If a value that is not finite was met, no way down was found, or `max_iter` was reached
-        with the default `stop`.
+        If a value that is not finite was met, no way down was found, a gap could not be certified,
+        or `max_iter` was reached with the default `stop`.
     DataWarning
-        If the rank is above min(m, n), one factor alone has a ridge, or integers lose digits.
+        If the rank is above min(m, n), one factor alone has a ridge, integers lose digits, or the
+        weights differ by more than float32 can solve for.
 
     Examples
     --------
@@ -157,13 +171,15 @@ def fit(
     model: Factorization | None = None
     try:
         _check_plain(bias, callback, stop, on_interrupt)
+        number = read_starts(n_starts)
         cells = read_cells(Y, mask, weights, baseline, dtype)
         threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
         row_reg, col_reg = read_reg(reg, cells.shape)
         with one_blas_thread():
             problem = build(cells, threads)
             pins = read_pins(problem, pinned_W, pinned_X, bool(bias))
-            rank = read_rank(rank, cells.shape, pins.pinned)
+            grows = read_grows(rank, start, number)
+            rank = 0 if grows else read_rank(rank, cells.shape, pins.pinned)
             layout = replace(pins.layout, rank=rank)
             check_memory(rank, cells.shape, layout.columns, cells.Y.dtype, threads)
             objective = Objective(
@@ -172,12 +188,16 @@ def fit(
                 spread_reg(col_reg, reg_scaling, problem.col_counts(), problem.dtype),
                 layout,
             )
-            if isinstance(solver, str) and solver == "auto":
-                solver = "svd" if "svd" in objective.provides else "als"
-            chosen = get_solver(solver)
-            states = starts(objective, pins, start, n_starts, seed, chosen)
+            chosen = _chosen(solver, objective, grows)
             with progress_bar(progress, callback) as watch:
-                ends = _run_all(objective, chosen, states, stop or Stop(), watch)
+                tests = stop or Stop()
+                if grows:
+                    chance = read_seed(seed)
+                    objective, end = grow(objective, pins, chosen, tests, chance, watch)
+                    ends = [end]
+                else:
+                    begins = starts(objective, pins, start, number, seed, chosen)
+                    ends = run_all(objective, chosen, begins, tests, watch, number is None)
             model = _finish(
                 objective,
                 _best(ends),
@@ -213,29 +233,10 @@ def _check_plain(bias: Any, callback: Any, stop: Any, on_interrupt: Any) -> None
         )
 
 
-def _run_all(
-    objective: Objective,
-    solver: Solver,
-    states: Iterable[State],
-    stop: Stop,
-    callback: Callable[[State], Any] | None,
-) -> list[End]:
-    """One run from each start, within one budget of seconds; interrupted, those there are."""
-    begin, whole, ends = time.perf_counter(), stop.max_seconds, []
-    try:
-        for state in states:
-            ends.append(minimise(objective, solver, state, stop, callback))
-            if whole is not None:
-                stop = replace(stop, max_seconds=max(0.0, whole - (time.perf_counter() - begin)))
-            if ends[-1].status is Status.CALLBACK or stop.max_seconds == 0:
-                break
-    except KeyboardInterrupt as interrupt:
-        if hasattr(interrupt, "end"):
-            ends.append(interrupt.end)
-        if not ends:
-            raise
-        ends[-1] = ends[-1]._replace(status=Status.INTERRUPTED)
-    return ends
+def _chosen(solver: Any, objective: Objective, grows: bool) -> Solver:
+    if isinstance(solver, str) and solver == "auto":
+        return SOLVERS["als"] if grows else choose(objective)
+    return get_solver(solver)
 
 
 def _best(ends: list[End]) -> End:
@@ -274,6 +275,7 @@ def _finish(objective: Objective, end: End, **about: Any) -> Factorization:
         trace=end.last.trace,
         n_regularized=deficient,
         state=end.last,
+        problem=replace(objective.problem),  # type: ignore[type-var]  # without what it derived
         **about,
     )
 
@@ -298,6 +300,6 @@ def _tell(model: Factorization, *, default_stop: bool, throw: bool) -> None:
         return
     if throw:
         raise NotConvergedError(model.message, model)
-    broken = model.status in (Status.NOT_FINITE, Status.STUCK)
+    broken = model.status in (Status.NOT_FINITE, Status.STUCK, Status.UNCERTIFIED)
     if broken or (default_stop and model.status is Status.MAX_ITER):
         warnings.warn(model.message, ConvergenceWarning, stacklevel=3)

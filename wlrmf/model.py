@@ -9,20 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from . import certificate as certificates
-from . import display, model_file
-from .certificate import Certificate
+from . import again, display, folding, model_file
+from .certificate import Certificate, certify
 from .kernels.chunks import available_threads, one_blas_thread
-from .objective import Layout, Objective
-from .problem import build
-from .result import Counts, Status, Trace
+from .objective import Layout, Objective, predicted
+from .problem import Problem, build
+from .result import Counts, Status, Trace, optima
 from .solvers.base import State
-from .validation.arrays import check_names, read_names
-from .validation.cells import read_cells
+from .uncertainty import ErrorBars, FactorStd, measure
+from .validation.arrays import read_names
 from .validation.errors import ConvergenceWarning
-from .validation.options import read_int, read_pinned, read_reg, spread_reg
-
-BLOCK = 1 << 16  # cells predicted at a time
+from .validation.options import read_index, read_int, spread_reg
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,6 +58,8 @@ class Factorization:
         Of a data frame's rows and columns.
     state : State or None
         To go on from here: ``fit(..., start=model.state)``. Not saved.
+    problem : Problem or None
+        The data and weights of the fit. Neither saved nor pickled nor copied.
     """
 
     left: np.ndarray
@@ -87,6 +86,15 @@ class Factorization:
     row_names: np.ndarray | None = None
     col_names: np.ndarray | None = None
     state: State | None = field(default=None)
+    problem: Problem | None = field(default=None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: everything but the data."""
+        return vars(self) | {"problem": None}
+
+    def released(self) -> Factorization:
+        """The same model without the memory of its fit: neither its data nor its last state."""
+        return replace(self, problem=None, state=None)
 
     @property
     def W(self) -> np.ndarray:
@@ -97,6 +105,14 @@ class Factorization:
     def X(self) -> np.ndarray:
         """Column factors, shape (rank, n)."""
         return self.right[:, self.layout.shared].T
+
+    @property
+    def optima(self) -> list[tuple[float, int]]:
+        """The values that the starts ended with and how often each was met, the least first.
+
+        Values within a millionth of each other count as one.
+        """
+        return optima(self.start_values)
 
     @property
     def rank(self) -> int:
@@ -180,8 +196,8 @@ class Factorization:
         TypeError
             If an index is not an integer.
         """
-        rows = _read_index(i, "i", self.shape[0])
-        cols = _read_index(j, "j", self.shape[1])
+        rows = read_index(i, "i", self.shape[0])
+        cols = read_index(j, "j", self.shape[1])
         rows, cols = np.broadcast_arrays(rows, cols)
         flat = predicted(self.left, self.right, rows.reshape(-1), cols.reshape(-1))
         return flat.reshape(rows.shape)[()]
@@ -218,18 +234,18 @@ class Factorization:
         Factorization
             Of shape (m_new, n). The training rows give the rows that fit returned.
         """
-        given = self._new_cells(Y_new, mask_new, weights, baseline)
+        given = folding.new_cells(self, Y_new, mask_new, weights, baseline)
         threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
         problem = build(given, threads)
         counts = problem.row_counts()
-        row_reg = self._new_reg(reg, len(counts))
+        row_reg = folding.new_reg(self, reg, len(counts))
         objective = Objective(
             problem,
             spread_reg(row_reg, self.reg_scaling, counts, self.left.dtype),
             np.zeros(self.shape[1], self.left.dtype),
             self.layout,
         )
-        start = self._new_left(pinned_W, len(counts))
+        start = folding.new_left(self, pinned_W, len(counts))
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             left, deficient = objective.best_W(start, self.right)
             value = objective.value(left, self.right)
@@ -261,44 +277,9 @@ class Factorization:
         """Factors of new rows, shape (rank, m_new): ``fold_in(...).W``; see `fold_in`."""
         return self.fold_in(Y_new, mask_new, **options).W
 
-    def _new_cells(self, Y_new: Any, mask_new: Any, weights: Any, baseline: Any) -> Any:
-        if self.base_v is not None:
-            u = self.base_u if baseline is None else baseline
-            if u is None or (baseline is None and np.ndim(u)):
-                raise ValueError("`baseline` is needed: the fit had one u for each of its rows")
-            u = np.full(np.shape(Y_new)[0], float(u)) if np.ndim(u) == 0 else np.asarray(u)
-            baseline = (u, self.base_v)
-        check_names("Y_new", "columns", read_names(Y_new)[1], self.col_names, "the fit")
-        shape = np.shape(Y_new)
-        if len(shape) == 2 and shape[1] != self.shape[1]:
-            hint = ". Is it transposed? Try Y_new.T" if shape[0] == self.shape[1] else ""
-            raise ValueError(f"Y_new must have {self.shape[1]} columns; got shape {shape}{hint}")
-        return read_cells(Y_new, mask_new, weights, baseline, self.left.dtype, allow_empty=True)
-
-    def _new_reg(self, reg: Any, m_new: int) -> float | np.ndarray:
-        if reg is None:
-            if np.ndim(self.row_reg):
-                raise ValueError("`reg` is needed: the fit had one ridge for each of its rows")
-            return self.row_reg
-        return read_reg((reg, reg if np.ndim(reg) == 0 else 1.0), (m_new, 1))[0]
-
-    def _new_left(self, pinned_W: Any, m_new: int) -> np.ndarray:
-        """Factors of the new rows before the solve: zeros, and the given columns."""
-        layout, dtype = self.layout, self.left.dtype
-        rows = read_pinned(pinned_W, "pinned_W", m_new, dtype)
-        wanted = layout.pinned_W - self.has_bias
-        if rows.shape[1] != wanted:
-            raise ValueError(
-                f"`pinned_W` must have {wanted} rows, as in the fit; got {rows.shape[1]}"
-            )
-        left = np.zeros((m_new, layout.columns), dtype)
-        left[:, layout.shared.stop : layout.shared.stop + wanted] = rows
-        left[:, layout.shared.stop + wanted :] = 1  # partners of the column biases and the mean
-        return left
-
     def certificate(
         self,
-        Y: Any,
+        Y: Any = None,
         mask: Any = None,
         *,
         weights: Any = None,
@@ -311,7 +292,8 @@ class Factorization:
         Parameters
         ----------
         Y, mask, weights : matrix, shape (m, n)
-            Those of the fit, as there; a model does not keep its data.
+            Those of the fit, as there. A model that has just been fitted knows them; one that was
+            read from a file, copied or `released` does not.
         reg : as in `fit`, optional
             Default: that of the fit.
         exact : bool, optional
@@ -323,10 +305,58 @@ class Factorization:
         --------
         >>> import numpy as np, wlrmf
         >>> Y = np.diag([3.0, 2.0, 1.0])
-        >>> print(wlrmf.fit(Y, rank=2, reg=1.5).certificate(Y).words)
+        >>> print(wlrmf.fit(Y, rank=2, reg=1.5).certificate().words)
         no factorization of any rank can be more than 0.0001 % better
         """
-        return certificates.of_model(self, Y, mask, weights, reg, exact, n_threads)
+        objective, left, right = again.problem_of(self, Y, mask, weights, reg, n_threads)
+        answer = certify(objective, left, right, exact=exact)
+        again.check_loss(self, objective, answer.value - objective.ridge(left, right))
+        return answer
+
+    def error_bars(
+        self,
+        Y: Any = None,
+        mask: Any = None,
+        *,
+        weights: Any = None,
+        reg: Any = None,
+        noise: Any = "estimate",
+        kind: str = "auto",
+        n_threads: int | None = None,
+    ) -> ErrorBars:
+        """Standard deviations of predictions and factors, degrees of freedom, and the noise.
+
+        Parameters
+        ----------
+        Y, mask, weights, reg, n_threads : optional
+            As in `certificate`.
+        noise : "estimate", "known" or number
+            The noise in a cell has the standard deviation noise / a_ij: by default √(chi² / dof);
+            ``"known"``: 1, for A = 1/σ.
+        kind : "auto", "joint" or "conditional"
+            Whether the errors of W and X are taken together, or each as if the other were known;
+            see `wlrmf.uncertainty.measure`, which has the formulas and what they rest on.
+
+        Examples
+        --------
+        >>> import numpy as np, wlrmf
+        >>> rng = np.random.default_rng(0)
+        >>> Y = np.outer([1.0, 2, 3, 4], [2.0, 1, 4]) + 0.1 * rng.standard_normal((4, 3))
+        >>> print(wlrmf.fit(Y, rank=1).error_bars().dof)
+        6.0
+        """
+        objective, left, right = again.problem_of(self, Y, mask, weights, reg, n_threads)
+        bars = measure(objective, left, right, noise=noise, kind=kind, has_bias=self.has_bias)
+        again.check_loss(self, objective, bars.chi2)
+        return bars
+
+    def uncertainty(self, i: Any, j: Any, **about: Any) -> Any:
+        """Standard deviations of predictions: ``error_bars(**about).std(i, j)``, i, j as there."""
+        return self.error_bars(**about).std(i, j)
+
+    def factor_std(self, **about: Any) -> FactorStd:
+        """Standard deviations of the factors and biases: ``error_bars(**about).factor_std()``."""
+        return self.error_bars(**about).factor_std()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to `path`, exactly there: an npz without pickled objects.
@@ -342,19 +372,8 @@ class Factorization:
         return display.html(self)
 
 
-def predicted(
-    left: np.ndarray, right: np.ndarray, rows: np.ndarray, cols: np.ndarray
-) -> np.ndarray:
-    """Predictions of the cells (rows, cols), two vectors of indices, from whole factors."""
-    out = np.empty(rows.size, left.dtype)
-    for at in range(0, out.size, BLOCK):  # gathered factors take columns times the memory
-        part = slice(at, at + BLOCK)
-        out[part] = np.einsum("ck,ck->c", left[rows[part]], right[cols[part]])
-    return out
-
-
 def assemble(
-    objective: Objective, left: np.ndarray, right: np.ndarray, value: float, **about: Any
+    objective: Objective, left: np.ndarray, right: np.ndarray, value: float, /, **about: Any
 ) -> Factorization:
     """A model of these factors, with what the objective itself can tell of them."""
     problem = objective.problem
@@ -376,17 +395,6 @@ def load(path: str | PathLike[str]) -> Factorization:
 
     Raises
     ------
-    ModelFormatError
-        If the file is not such a model, is damaged, or is of a newer version.
+    ModelFormatError : if the file is not such a model, is damaged, or is of a newer version.
     """
     return Factorization(**model_file.read(path))
-
-
-def _read_index(value: Any, name: str, size: int) -> np.ndarray:
-    index = np.asarray(value)
-    if index.dtype.kind not in "iu" and index.size:
-        raise TypeError(f"`{name}` must be an int or an array of ints; got {index.dtype}")
-    if index.size and (index.min() < 0 or index.max() >= size):
-        bad = index.min() if index.min() < 0 else index.max()
-        raise IndexError(f"`{name}` must be in [0, {size - 1}]; got {bad}")
-    return index.astype(np.int64)

@@ -11,7 +11,7 @@ never moves and bears no ridge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ from .problem import Complete, Fixed, Inexact, Listed, Problem, Reduced, Solved
 from .quartic import least_step
 from .result import Counts
 
+BLOCK = 1 << 16  # cells predicted at a time
 LISTED = 1 << 26  # cells: a list of more, with a row of Q each, is no work for `reduced`
 
 
@@ -174,14 +175,14 @@ class Objective:
     def _best(
         self, problem: Problem, W: np.ndarray, X: np.ndarray, reg: np.ndarray, free: slice
     ) -> tuple[np.ndarray, int]:
+        if free.stop == free.start:
+            return W.copy(), 0
         self.counts.row_solves += 1
         if free.start == 0 and free.stop == W.shape[1]:
             return problem.best_rows(X, reg)
         rest = np.r_[0 : free.start, free.stop : W.shape[1]]
         fixed = Fixed(np.ascontiguousarray(W[:, rest]), np.ascontiguousarray(X[:, rest]))
         out = W.copy()
-        if free.stop == free.start:
-            return out, 0
         out[:, free], deficient = problem.best_rows(np.ascontiguousarray(X[:, free]), reg, fixed)
         return out, deficient
 
@@ -207,8 +208,13 @@ class Objective:
     def reduced(self) -> Reduced:
         """F as a function of its shorter factor alone."""
         layout, regs = self.layout, (self.reg_W, self.reg_X)
-        cells = self.problem.observed()  # type: ignore[attr-defined]
-        return Reduced.of(cells, regs, (layout.free_W, layout.free_X, layout.shared))
+        listing = self.problem.listing  # type: ignore[attr-defined]
+        return Reduced.of(listing, regs, (layout.free_W, layout.free_X), layout.shared)
+
+    def eased(self, rank: int, least: float) -> Objective:
+        """The same problem at another rank, with no ridge below `least`."""
+        reg_W, reg_X = (np.maximum(reg, reg.dtype.type(least)) for reg in (self.reg_W, self.reg_X))
+        return replace(self, reg_W=reg_W, reg_X=reg_X, layout=replace(self.layout, rank=rank))
 
     def eliminate(self, left: np.ndarray, right: np.ndarray) -> Solved:
         """Exact minimiser over the longer factor's free columns, see `Reduced.solve`."""
@@ -232,6 +238,17 @@ class Objective:
         W, X = np.zeros((m, rank)), np.zeros((n, rank))
         W[:, : len(s)], X[:, : len(s)] = U * (root * split), V * (root / split)
         return W.astype(self.problem.dtype), X.astype(self.problem.dtype)
+
+
+def predicted(
+    left: np.ndarray, right: np.ndarray, rows: np.ndarray, cols: np.ndarray
+) -> np.ndarray:
+    """Predictions of the cells (rows, cols), two vectors of indices, from whole factors."""
+    out = np.empty(rows.size, left.dtype)
+    for at in range(0, out.size, BLOCK):  # gathered factors take columns times the memory
+        part = slice(at, at + BLOCK)
+        out[part] = np.einsum("ck,ck->c", left[rows[part]], right[cols[part]])
+    return out
 
 
 def _weighted_dot(weight: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:

@@ -80,7 +80,9 @@ def is_small(shape: tuple[int, int]) -> bool:
     return min(m, n) <= DENSE_SIDE and m * n <= DENSE_CELLS
 
 
-def largest(matrix: Scaled, exact: bool, entry_error: float = 0.0) -> Norm:
+def largest(
+    matrix: Scaled, exact: bool, entry_error: float = 0.0, tolerance: float = TOLERANCE
+) -> Norm:
     """σ_max of a matrix, with a bound from above.
 
     Parameters
@@ -90,6 +92,8 @@ def largest(matrix: Scaled, exact: bool, entry_error: float = 0.0) -> Norm:
         Whether to verify the bound by a Cholesky factorization, for which the matrix is formed.
     entry_error : float
         Frobenius norm of what rounding may have done to the matrix: it is added to the bound.
+    tolerance : float
+        Distance of the squares of estimate and bound, relative, that is near enough if not exact.
 
     Returns
     -------
@@ -107,7 +111,7 @@ def largest(matrix: Scaled, exact: bool, entry_error: float = 0.0) -> Norm:
     """
     m, n = matrix.shape
     if m > n:
-        return _turned(largest(matrix.T, exact, entry_error))
+        return _turned(largest(matrix.T, exact, entry_error, tolerance))
     scale = _size(matrix)  # squares must not overflow or vanish
     matrix = matrix._replace(left=matrix.left / scale)
     if exact:
@@ -118,7 +122,7 @@ def largest(matrix: Scaled, exact: bool, entry_error: float = 0.0) -> Norm:
         v = ritz.vector @ B
     else:
         turned = matrix.T
-        ritz = lanczos(lambda x: matrix.times(turned.times(x)), m)
+        ritz = lanczos(lambda x: matrix.times(turned.times(x)), m, tolerance)
         v = turned.times(ritz.vector)
         square = ritz.bound + 1e3 * float(np.finfo(matrix.operator.dtype).eps) * ritz.value
     estimate = float(np.linalg.norm(v))
@@ -144,7 +148,9 @@ def frobenius(first: Scaled, second: Scaled | None = None) -> float:
     return float(np.sqrt(sum(float(np.sum(slab * slab)) for slab in slabs)))
 
 
-def lanczos(product: Callable[[np.ndarray], np.ndarray], size: int) -> Ritz:
+def lanczos(
+    product: Callable[[np.ndarray], np.ndarray], size: int, tolerance: float = TOLERANCE
+) -> Ritz:
     """Largest eigenvalue of a symmetric operator K without negative ones, from both sides.
 
     The start b is uniform on the sphere. After k steps the Lanczos polynomial p, whose roots are
@@ -175,7 +181,7 @@ def lanczos(product: Callable[[np.ndarray], np.ndarray], size: int) -> Ritz:
         if last or (k + 1) % EVERY == 0:
             theta, vectors = eigh_tridiagonal(diagonal[: k + 1], beside[:k])
             bound = theta[-1] if ended else _above(theta, beside[: k + 1], t)
-            if last or bound <= theta[-1] * (1 + TOLERANCE):
+            if last or bound <= theta[-1] * (1 + tolerance):
                 break
         v = w / beside[k]
     vector = vectors[:, -1] @ done

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .leading import leading
 from .model import Factorization
 from .objective import Layout, Objective
+from .path import CHANGE, Clock, Path, move
 from .problem import Problem
-from .solvers.base import State
+from .result import Status
+from .solvers.base import End, State, Stop
+from .solvers.varpro import VarPro
 from .validation.errors import describe
-from .validation.options import read_factor, read_int, read_pinned, read_seed
+from .validation.options import read_factor, read_pinned, read_seed
 
-OVERSAMPLING = 8  # columns beyond the rank in the subspace iteration
-ROUNDS = 4  # of it
-DEPENDENT = 1e-5  # least diagonal entry of a Cholesky factor against its largest
 # What tells a state's objective from another, in words that name arguments.
 WORDS = {
     "cells": "number of observed cells (Y, mask)",
@@ -26,6 +30,10 @@ WORDS = {
     "reg": "sum of ridges over rows and columns (reg, reg_scaling)",
 }
 LEAST = 1e-3  # least singular value of a start against its largest: a zero factor never moves
+PATHS = Path(16, 1e-5), Path(8, 1e-3), Path(8, 1e-2)  # in this order
+BLURRED = Path(8, 1e-3, blur=0.5)
+EASED, EASY_STEPS = 1e-3, 50  # ridge of a random start's first steps, against σ₁, and their number
+PATIENCE = 150  # steps from a random start: those that arrive mostly do so in fewer
 
 
 @dataclass(frozen=True)
@@ -65,19 +73,60 @@ def read_pins(problem: Problem, pinned_W: Any, pinned_X: Any, bias: bool) -> Pin
     return Pins(np.hstack([W, ones[0]]), np.hstack([X, ones[1]]), problem.mean())
 
 
+class Start(NamedTuple):
+    """One beginning: how to make its state, and how many iterations it may take from there."""
+
+    make: Callable[[Objective, Clock], State]
+    patience: int | None = None
+    by_chance: bool = True  # whether another of its kind begins somewhere else
+
+
 def starts(
-    objective: Objective, pins: Pins, start: Any, n_starts: Any, seed: Any, solver: Any
-) -> Iterable[State]:
-    """The states to begin from: the given one, or the spectral one and then random ones."""
-    n_starts = read_int(n_starts, "n_starts", 1)
+    objective: Objective, pins: Pins, start: Any, n_starts: int | None, seed: Any, solver: Any
+) -> Iterator[Start]:
+    """Where to begin: the given start, or `n_starts` different ones (None: without end).
+
+    The first is the spectral one, the others are random; for variable projection the first are
+    paths, and then a blurred path, a random start with a ridge that is released and a random one
+    take turns. Each has random numbers of its own, so they may be made in any order.
+    """
     if start is not None:
-        if n_starts > 1:
-            raise ValueError(f"`n_starts` must be 1 with a given `start`; got {n_starts}")
-        return [_given(objective, pins, start)]
+        if n_starts != 1:
+            given = "repeat" if n_starts is None else n_starts
+            raise ValueError(f"`n_starts` must be 1 with a given `start`; got {given!r}")
+        state = _given(objective, pins, start)
+        yield Start(lambda *_: state)
+        return
     generator = read_seed(seed)
-    first = _random if getattr(solver, "exact", False) else _spectral  # exact: any start will do
-    kinds = [first] + [_random] * (n_starts - 1)
-    return (kind(objective, pins, generator) for kind in kinds)
+    own = copy.deepcopy(generator).integers(2**63, size=2)  # the first start has `generator` itself
+    for k in itertools.count() if n_starts is None else range(n_starts):
+        chance = generator if k == 0 else np.random.default_rng([*own, k])
+        yield _kind(k, pins, chance, solver)
+
+
+def first_state(objective: Objective, pins: Pins, solver: Any) -> State:
+    """What a fit with all else by default begins from."""
+    (start,) = starts(objective, pins, None, 1, None, solver)
+    return start.make(objective, Clock(Stop()))
+
+
+def _kind(k: int, pins: Pins, chance: np.random.Generator, solver: Any) -> Start:
+    """The k-th start."""
+    if "reduced" not in solver.needs:
+        # where the first step is the answer any start will do
+        first = _random if getattr(solver, "exact", False) else _spectral
+        make = first if k == 0 else _random
+        return Start(lambda objective, _: make(objective, pins, chance), by_chance=k > 0)
+    turn = (k - len(PATHS)) % 3
+    if k < len(PATHS) or turn == 0:
+        path = PATHS[k] if k < len(PATHS) else BLURRED
+        return Start(
+            lambda objective, clock: _climbed(objective, pins, chance, path, clock),
+            by_chance=k >= len(PATHS),
+        )
+    if turn == 1:
+        return Start(lambda objective, clock: _released(objective, pins, chance, clock))
+    return Start(lambda objective, _: _random(objective, pins, chance), PATIENCE)
 
 
 def _bare(objective: Objective, pins: Pins) -> tuple[np.ndarray, np.ndarray]:
@@ -100,46 +149,63 @@ def _random(objective: Objective, pins: Pins, generator: np.random.Generator) ->
 
 
 def _spectral(objective: Objective, pins: Pins, generator: np.random.Generator) -> State:
-    """Leading singular vectors of the weighted Y − pinned, scaled by the exact step from zero.
-
-    By subspace iteration (Halko, Martinsson & Tropp 2011, doi:10.1137/090771806, algorithm 4.4).
-    """
+    """Leading singular vectors of the weighted Y − pinned, scaled by the exact step from zero."""
     layout, problem = objective.layout, objective.problem
     left, right = _bare(objective, pins)
-    rank, width = layout.rank, min(layout.rank + OVERSAMPLING, *problem.shape)
-    if rank > width or rank == 0:
+    rank = layout.rank
+    if rank > min(problem.shape) or rank == 0:
         return _random(objective, pins, generator)
-    Z = problem.start_operator(left, right)
-    V = generator.standard_normal((problem.shape[1], width)).astype(problem.dtype)
-    for _ in range(ROUNDS - 1):
-        U = Z.matmat(V)
-        V, _ = _basis(Z.rmatmat(U / (np.abs(U).max() or 1)))  # so that squares do not overflow
-    U, _ = _basis(Z.matmat(V))
-    V, R = _basis(Z.rmatmat(U))
-    inner_V, s, inner_Ut = np.linalg.svd(R)  # Z ≈ U R' V'
-    root = np.sqrt(np.maximum(s[:rank], LEAST * s[0])).astype(problem.dtype)
+    U, s, V = leading(problem.start_operator(left, right), rank, generator, problem.dtype)
+    root = np.sqrt(np.maximum(s, LEAST * s[0])).astype(problem.dtype)
     dW, dX = np.zeros_like(left), np.zeros_like(right)
-    dW[:, layout.shared] = (U @ inner_Ut.T)[:, :rank] * root
-    dX[:, layout.shared] = (V @ inner_V)[:, :rank] * root
+    dW[:, layout.shared], dX[:, layout.shared] = U * root, V * root
     # zero is the best multiple where the ridge outweighs the data: then any step will do
     t = problem.dtype.type(objective.best_step(left, right, dW, dX) or 1.0)
     return _begin(objective, left + t * dW, right + t * dX)
 
 
-def _basis(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """V = Q R with orthonormal columns of Q: by Cholesky, several times faster than by QR.
+def _climbed(
+    objective: Objective, pins: Pins, generator: np.random.Generator, path: Path, clock: Clock
+) -> State:
+    """The end of a path, its seconds in the trace."""
+    left, right = _bare(objective, pins)
+    with _left_at(objective, left, right, clock):
+        path.climb(objective, left, right, generator, clock)
+    return _timed(_begin(objective, left, right), clock)
 
-    That loses digits as the condition number grows, so columns near dependence go to QR.
-    """
-    wide = V.astype(np.float64)
+
+def _released(
+    objective: Objective, pins: Pins, generator: np.random.Generator, clock: Clock
+) -> State:
+    """Random factors after some steps at a ridge that the objective does not have."""
+    begin = _random(objective, pins, generator)
+    operator = objective.problem.residual_operator(*_bare(objective, pins))
+    s = leading(operator, 1, generator, begin.W.dtype)[1]
+    eased = objective.eased(objective.layout.rank, EASED * float(s[0]))
+    stop = clock.stop(gtol=0.0, ftol=CHANGE, max_iter=EASY_STEPS)
+    left, right = begin.W, begin.X
+    with _left_at(objective, left, right, clock):
+        move(eased, VarPro(), (left, right), slice(None), stop, clock.watch)
+    return _timed(_begin(objective, left, right), clock)
+
+
+@contextmanager
+def _left_at(
+    objective: Objective, left: np.ndarray, right: np.ndarray, clock: Clock
+) -> Iterator[None]:
+    """An interrupt on the way to a start has the whole factors, as they are then, for its end."""
     try:
-        R = np.linalg.cholesky(wide.T @ wide).T
-    except np.linalg.LinAlgError:
-        return np.linalg.qr(V)
-    diagonal = np.diag(R)
-    if diagonal.min() < DEPENDENT * diagonal.max():
-        return np.linalg.qr(V)
-    return V @ np.linalg.inv(R).astype(V.dtype), R.astype(V.dtype)
+        yield
+    except KeyboardInterrupt as interrupt:
+        here = _timed(_begin(objective, left, right), clock)
+        interrupt.end = End(here, here, Status.INTERRUPTED)  # type: ignore[attr-defined]
+        raise
+
+
+def _timed(state: State, clock: Clock) -> State:
+    """With the seconds that it took to get here."""
+    state.trace.append(0, clock.seconds(), state.value, state.optimality)
+    return state
 
 
 def _begin(objective: Objective, left: np.ndarray, right: np.ndarray) -> State:
@@ -172,7 +238,14 @@ def _given(objective: Objective, pins: Pins, start: Any) -> State:
         left[:], right[:] = start.left, start.right  # biases and coefficients too
         pins.place(left, right, layout)
     left[:, layout.shared], right[:, layout.shared] = W, X
-    return _begin(objective, left, right)
+    with np.errstate(over="ignore", invalid="ignore"):
+        state = _begin(objective, left, right)
+    if not np.isfinite([state.value, state.first_norm]).all():
+        raise ValueError(
+            f"`start` has too large factors: F is {state.value:.3g} there, its gradient has the "
+            f"norm {state.first_norm:.3g}; divide them by a constant"
+        )
+    return state
 
 
 def _given_state(objective: Objective, pins: Pins, start: State) -> State:

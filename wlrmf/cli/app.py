@@ -9,7 +9,15 @@ import click
 
 from .. import __version__
 from . import evaluating, fitting, predicting, recommending, selecting, showing
-from .options import FILE, Numbers, Ridge, data_options, fit_options, recommender_options
+from .options import (
+    FILE,
+    IntOr,
+    Numbers,
+    Ridge,
+    data_options,
+    fit_options,
+    recommender_options,
+)
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -70,7 +78,13 @@ Examples:
 """,
 )
 @click.argument("file", type=FILE)
-@click.option("--rank", type=int, required=True, metavar="K", help="Number of factors.")
+@click.option(
+    "--rank",
+    type=IntOr("auto"),
+    required=True,
+    metavar="K|auto",
+    help="Number of factors; auto, with --reg: as many as the optimum over all ranks has.",
+)
 @data_options
 @click.option(
     "--reg", type=Ridge(), metavar="NUMBER", help="Ridge, or two as ROWS,COLS. Default: 0."

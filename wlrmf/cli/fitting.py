@@ -24,7 +24,7 @@ from . import text
 from .files import check_out, size_of
 
 DATA = ("mask", "weights", "rows", "cols", "values", "duplicates", "key", "header")
-STOP = ("max_iter", "max_seconds", "gtol", "ftol")
+STOP = ("max_iter", "max_seconds", "gtol", "ftol", "gap")
 PLACE = ("out", "plot", "model", "force", "quiet")
 RECOMMENDER = ("alpha", "popularity")
 # A budget that the user set is no failure.

@@ -47,6 +47,24 @@ class Ridge(click.ParamType):
         return numbers if len(numbers) == 2 else numbers[0]
 
 
+class IntOr(click.ParamType):
+    """A whole number, or one word."""
+
+    name = "number"
+
+    def __init__(self, word: str):
+        self.word = word
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """An int or the word; the library judges the number."""
+        if value == self.word or isinstance(value, int):
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            return self.fail(f"{value!r} is neither a whole number nor {self.word}", param, ctx)
+
+
 def data_options(command: Any) -> Any:
     """What says how FILE is to be read, for every command that reads one."""
     return _with(
@@ -104,8 +122,19 @@ def fit_options(command: Any) -> Any:
         click.option(
             "--ftol", type=float, metavar="X", help="Stop when the value changes this little."
         ),
+        click.option(
+            "--gap",
+            type=float,
+            metavar="X",
+            help="Stop when no factors of any rank can be better by this share; needs --reg.",
+        ),
         click.option("--seed", type=int, metavar="N", help="Of all random numbers. Default: 0."),
-        click.option("--n-starts", type=int, metavar="N", help="Keep the best of so many starts."),
+        click.option(
+            "--n-starts",
+            type=IntOr("repeat"),
+            metavar="N|repeat",
+            help="Keep the best of so many starts; repeat: until it has come twice.",
+        ),
         click.option(
             "--threads", "n_threads", type=int, metavar="N", help="Default: all processors."
         ),

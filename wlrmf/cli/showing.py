@@ -97,8 +97,8 @@ def _work(model: Factorization) -> list[tuple[str, str]]:
         ("passes", passes),
     ]
     if starts > 1:
-        worst = max(model.start_values)
-        lines.append(("starts", f"best of {starts}, values up to {worst:.6g}"))
+        worst, times = max(model.start_values), sum(k for _, k in model.optima[:1])
+        lines.append(("starts", f"best of {starts}, met {times}×; values up to {worst:.6g}"))
     for name, places in (("rows", model.empty_rows), ("columns", model.empty_cols)):
         if len(places):
             lines.append((f"empty {name}", f"{len(places)} without an observed cell"))

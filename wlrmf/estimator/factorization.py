@@ -40,8 +40,8 @@ class MatrixFactorization(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Fit a mean and biases of rows and columns beside the factors.
     solver : str or object, default="auto"
         As in `wlrmf.fit`.
-    n_starts : int, default=1
-        Number of starts, of which the best model is kept.
+    n_starts : int or "repeat", default=1
+        Number of starts, of which the best model is kept; "repeat": until it has come twice.
     gtol, ftol, max_iter, max_seconds
         When to stop; see `wlrmf.Stop`.
     n_threads : int, default=None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,7 @@ def run(estimator: Any, Y: Any, **options: Any) -> Factorization:
         model = error.result
         message = ADVICE.get(model.status, model.message).format_map(vars(estimator))
         warnings.warn(message, ConvergenceWarning, stacklevel=4)
-    return replace(model, state=None)
+    return model.released()
 
 
 def read_cap(estimator: Any, shape: tuple[int, int]) -> int:

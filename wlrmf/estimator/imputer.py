@@ -11,9 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..kernels.chunks import one_blas_thread
 from ..validation.arrays import as_matrix
-from ..validation.cells import check_range
 from ..validation.errors import at, describe, first_where
 from ..validation.options import read_dense, read_real
+from ..validation.ranges import check_range
 from .fitting import check_companions, kept_on_error, read_cap, read_table, run
 from .ridge import choose_ridge
 from .scaling import Scaling
@@ -58,8 +58,8 @@ class LowRankImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Predict nothing outside the range of a column's observed cells in `fit`.
     solver : str or object, default="auto"
         As in `wlrmf.fit`.
-    n_starts : int, default=1
-        Number of starts, of which the best model is kept.
+    n_starts : int or "repeat", default=1
+        Number of starts, of which the best model is kept; "repeat": until it has come twice.
     gtol, ftol, max_iter, max_seconds
         When to stop; see `wlrmf.Stop`. The default tolerances are wider than there: a prediction
         does not change with the digits beyond.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -175,11 +176,14 @@ def _vector(value: Any, name: str) -> NDArray[Any]:
     kinds = {type(entry) for entry in entries}
     if kinds <= {str}:
         return np.array(entries, np.str_)
-    if kinds <= {int} and not (min(entries) < 0 and max(entries) >= 2**63):
-        return np.array(entries, np.uint64 if max(entries) >= 2**63 else np.int64)
+    low, high = (min(entries), max(entries)) if kinds <= {int} else (-math.inf, math.inf)
+    if low >= -(2**63) and high < (2**64 if low >= 0 else 2**63):
+        return np.array(entries, np.uint64 if high >= 2**63 else np.int64)
     if kinds <= {int, float}:
         return np.array(entries, np.float64)
-    raise DataFileError(f"{name!r} mixes {', '.join(sorted(kind.__name__ for kind in kinds))}")
+    words = ", ".join(sorted(kind.__name__ for kind in kinds))
+    verb = "mixes" if len(kinds) > 1 else "holds"
+    raise DataFileError(f"{name!r} {verb} {words}; wanted integers of 64 bits, numbers or texts")
 
 
 def _is_missing(entry: Any) -> bool:

@@ -73,9 +73,10 @@ class released:
             check()
             signal.signal(signal.SIGINT, _before)
 
-    def __exit__(self, *error: object) -> None:
-        global _before
+    def __exit__(self, kind: type | None, *error: object) -> None:
+        global _before, _raised
         handler = signal.getsignal(signal.SIGINT)
         if self.held and callable(handler):
             _before = handler
             signal.signal(signal.SIGINT, _note)
+            _raised = kind is not None and issubclass(kind, KeyboardInterrupt)

@@ -34,7 +34,9 @@ TILES = "005c848e8a14"  # digest of the tiles, whose changes must renew the kern
 BLOCK, BYTES, TALL = vectors.BLOCK, vectors.BYTES, vectors.TALL
 PANEL = 1 << 14  # bytes of the entries' rows of X that stay in the first-level cache
 TOGETHER = 1 << 15  # bytes of the Gram matrices that are factored together
-SINGULAR = 1e-10  # relative pivot below which a solution has too few digits left to descend by
+# Relative pivot below which a solution has too few digits left: an error of 1e-6, some 1e-2 in
+# float32, where the weights of a row leave hardly more heavy cells than unknowns
+SINGULAR, SINGULAR_SINGLE = 1e-6, 1e-4
 ROTATION = 2.2e-16  # relative rounding of the rotation to the eigenbasis, made in float64
 
 _lanes, _turns, _whole = vectors.lanes_count(), inlined(vectors.turns), inlined(vectors.whole)
@@ -355,7 +357,8 @@ def solve(entries, fixed, X, rank, lam, reg, start, lo, hi, room, out, failed):
     systems, panel, short, alone = room
     indptr, u = entries.indptr, entries.u
     width, lanes = X.shape[1], _lanes(X)
-    tolerance = out.dtype.type(max(4 * rank * np.finfo(out.dtype).eps, SINGULAR))
+    least = SINGULAR if out.itemsize == 8 else SINGULAR_SINGLE
+    tolerance = out.dtype.type(max(4 * rank * np.finfo(out.dtype).eps, least))
     waiting = 0
     for i in range(lo, hi):
         base, count = waiting * width, indptr[i + 1] - indptr[i]
@@ -419,7 +422,8 @@ def _unpack(packed, reg, out, i, q, width, systems, C):
 def _solve_packed(packed, reg, systems, panel, out, failed):
     rank, width = out.shape[1], systems.G.shape[1]
     together = systems.row.size
-    tolerance = out.dtype.type(max(4 * rank * np.finfo(out.dtype).eps, SINGULAR))
+    least = SINGULAR if out.itemsize == 8 else SINGULAR_SINGLE
+    tolerance = out.dtype.type(max(4 * rank * np.finfo(out.dtype).eps, least))
     for first in range(0, out.shape[0], together):
         count = min(together, out.shape[0] - first)
         systems.limit[:] = 0

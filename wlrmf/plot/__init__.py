@@ -9,6 +9,7 @@ can use its own `Figure`. Without one, pyplot makes it.
 from .axes import require_matplotlib
 from .calibration import calibration
 from .cells import held_out_error, predicted_against_true
+from .coverage import coverage
 from .fits import convergence
 from .loadings import loadings
 from .residuals import residuals
@@ -17,6 +18,7 @@ from .selection import selection
 __all__ = [
     "calibration",
     "convergence",
+    "coverage",
     "held_out_error",
     "loadings",
     "predicted_against_true",

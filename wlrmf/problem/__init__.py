@@ -3,6 +3,10 @@
 Below `fit`, factors come in storage form, W (m, rank) and X (n, rank), one row an entity.
 """
 
+from dataclasses import fields, replace
+
+import numpy as np
+
 from ..validation.cells import Cells
 from .baseline import Baseline
 from .complete import Complete
@@ -23,6 +27,7 @@ __all__ = [
     "Reduced",
     "Solved",
     "build",
+    "widened",
 ]
 
 
@@ -40,3 +45,15 @@ def build(cells: Cells, n_threads: int = 1) -> Problem:
     return structure(
         cells.shape, cells.indptr, cells.indices, cells.Y, cells.A2, cells.u, cells.v, n_threads
     )
+
+
+def widened(problem: Problem) -> Problem:
+    """The same problem in float64."""
+    if problem.dtype == np.float64:
+        return problem
+    arrays = {
+        field.name: value.astype(np.float64)
+        for field in fields(problem)  # type: ignore[arg-type]
+        if isinstance(value := getattr(problem, field.name), np.ndarray) and value.dtype.kind == "f"
+    }
+    return replace(problem, **arrays)  # type: ignore[type-var]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from . import least_norm
+from . import grams, least_norm
 from .observed import Observed
 from .protocol import Fixed, Rows
 
@@ -100,6 +100,13 @@ class Baseline(Observed):
         return LinearOperator(
             self.shape, forward, backward, matmat=forward, rmatmat=backward, dtype=self.dtype
         )
+
+    def row_grams(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        u, v = self.u.astype(np.float64), self.v.astype(np.float64)
+        owner = np.repeat(u, self.row_counts())
+        base = self._csr(owner * v[self.indices])[rows]
+        shared = u[rows, None, None] * grams.of_weights(v[None], X)
+        return shared + super().row_grams(X, rows) - grams.of_weights(base, X)
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
         """Rotate X so that the Gram matrix all rows share is diagonal; one kernel then serves."""

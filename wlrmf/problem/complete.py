@@ -8,6 +8,7 @@ import scipy.sparse.linalg
 from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks
+from . import grams
 from .dense import Dense
 from .observed import Observed
 from .protocol import Fixed, Rows
@@ -40,6 +41,10 @@ class Complete(Dense):
 
     def total_weight(self) -> float:
         return float(self.Y.size)
+
+    def row_grams(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        G = grams.of_weights(np.ones((1, len(X))), X)
+        return np.broadcast_to(G, (len(rows), *G.shape[1:]))
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
         """With X = U diag(s) V', w_i = V diag(s / (s² + reg_i)) U'(y_i − z_i), in float64.

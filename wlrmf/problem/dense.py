@@ -16,6 +16,7 @@ from ..kernels import dense as kernels
 from ..kernels.rows import SINGULAR, Entries, room, solve, solve_packed
 from ..kernels.vectors import BYTES, aligned, padded, whole
 from . import grams, least_norm
+from .listing import Listing
 from .observed import Observed
 from .protocol import Fixed, Rows
 
@@ -89,6 +90,8 @@ class Dense:
         weight = entries.c
         arrays = entries._replace(c=weight[:0] if np.all(weight == 1) else weight)
         return Observed(self.shape, *arrays, self.n_threads)
+
+    listing = cached_property(Listing.of)
 
     def _entries(self, rows: slice | np.ndarray) -> Entries:
         """The cells with a weight of some rows."""
@@ -236,6 +239,12 @@ class Dense:
 
         chunks.run(fill, self.edges(), self.n_threads)
         return aslinearoperator(R)
+
+    def row_grams(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        step = max(1, BLOCK // self.shape[1])
+        blocks = (rows[at : at + step] for at in range(0, len(rows), step))
+        grams_of = [grams.of_weights(self.A2[some].astype(np.float64), X) for some in blocks]
+        return np.concatenate(grams_of or [np.empty((0, X.shape[1], X.shape[1]))])
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
         """Rows of the same weights share a factorization; few columns of X have few products."""

@@ -41,6 +41,15 @@ def systems(dense: Dense, X: np.ndarray, fixed: Fixed | None) -> tuple[np.ndarra
     return G, w[:, : X.shape[1]]
 
 
+def of_weights(weights: Any, X: np.ndarray) -> np.ndarray:
+    """sum_j weights_ij x_j x_j' of each row i, (rows, k, k), in float64; any matrix will do."""
+    X = X.astype(np.float64, copy=False)
+    out = np.empty((weights.shape[0], X.shape[1], X.shape[1]))
+    for k in range(X.shape[1]):
+        out[:, k, : k + 1] = out[:, : k + 1, k] = weights @ (X[:, k, None] * X[:, : k + 1])
+    return out
+
+
 def _room(dense: Dense) -> tuple[np.ndarray, np.ndarray]:
     """For the weights of a block of rows, and for its weighted targets."""
     rows, columns = map(whole_tiles, (dense.block_rows, dense.shape[1]))

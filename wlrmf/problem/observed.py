@@ -13,7 +13,8 @@ from scipy.sparse.linalg import LinearOperator
 from ..kernels import chunks, rows, steps, transpose
 from ..kernels import sparse as kernels
 from ..kernels.vectors import aligned, padded, unpadded
-from . import least_norm
+from . import grams, least_norm
+from .listing import Listing
 from .protocol import Fixed, Rows
 
 CHUNK = 1 << 14  # stored entries below which a chunk is not worth its overhead
@@ -52,6 +53,8 @@ class Observed:
 
     def observed(self) -> Observed:
         return self
+
+    listing = cached_property(Listing.of)
 
     @cached_property
     def T(self) -> Observed:
@@ -181,6 +184,10 @@ class Observed:
 
     def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
         return self.residual_operator(W, X)
+
+    def row_grams(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        weight = self.c if self.c.size else np.ones_like(self.y)
+        return grams.of_weights(self._csr(weight.astype(np.float64))[rows], X)
 
     def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
         empty = np.empty(0, self.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 if TYPE_CHECKING:
+    from .listing import Listing
     from .observed import Observed
 
 
@@ -46,6 +47,10 @@ class Problem(Protocol):
         """Observed cells; with a baseline weight, stored cells."""
 
     @property
+    def n_threads(self) -> int:
+        """Threads that its passes over the data may use."""
+
+    @property
     def T(self) -> Problem:
         """The same problem with the roles of W and X exchanged."""
 
@@ -77,6 +82,9 @@ class Problem(Protocol):
         of minimum norm.
         """
 
+    def row_grams(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Gram matrices of some rows' systems, sum_j A2_ij x_j x_j', (rows, k, k), in float64."""
+
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         """Coefficients q of loss(W + t dW, X + t dX) = sum_k q_k t^k, k = 0..4."""
 
@@ -102,6 +110,10 @@ class Listed(Problem, Protocol):
 
     def observed(self) -> Observed:
         """The same loss as a list of cells: CSR, without a baseline."""
+
+    @property
+    def listing(self) -> Listing:
+        """Those cells as variable projection wants them; made once."""
 
 
 @runtime_checkable

@@ -7,7 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..model import BLOCK, Factorization
+from ..model import Factorization
+from ..objective import BLOCK
 from .ids import Ids
 from .ratings import Ratings
 

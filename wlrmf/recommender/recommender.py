@@ -186,7 +186,7 @@ class Recommender(Answers):
             model = self._fit(train, early.end_with_best, False, start=early.best)
         if early is not None and early.patient_no_more:
             model = replace(model, status=Status.VALIDATION)
-        fitted = Fitted(model, train)
+        fitted = Fitted(model.released(), train)
         if train is not ratings:  # what was held out belongs to its users all the same
             kept = {name: getattr(model, name) for name in HISTORY}
             fitted = Fitted(replace(self._solve(fitted, ratings), **kept), ratings)

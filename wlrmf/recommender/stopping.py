@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import metrics as measures
-from ..model import predicted
+from ..objective import predicted
 from ..solvers.base import State
 from .evaluating import CELLS, HeldOut, list_scores
 from .ratings import Ratings

@@ -42,7 +42,7 @@ def select(
     pinned_W: Any = None,
     pinned_X: Any = None,
     solver: Any = "auto",
-    n_starts: int = 1,
+    n_starts: int | str = 1,
     stop: Stop | None = None,
     seed: Any = None,
     dtype: Any = None,

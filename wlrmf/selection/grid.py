@@ -11,7 +11,7 @@ import numpy as np
 from ..objective import Objective
 from ..solvers import get_solver
 from ..solvers.base import Stop, minimise
-from ..start import starts
+from ..start import first_state
 from ..validation.errors import describe
 from ..validation.options import read_int, read_real, spread_reg
 from .parts import Fold
@@ -63,7 +63,7 @@ def default_regs(fold: Fold, reg_scaling: str) -> tuple[float, ...]:
     top = largest(fold, W, X, reg_scaling)
     if layout.columns > int(fold.pins.mean is not None) and top > 0:
         objective = ridged(fold, 0, SMALL * top, reg_scaling)
-        (state,) = starts(objective, fold.pins, None, 1, None, get_solver("als"))
+        state = first_state(objective, fold.pins, get_solver("als"))
         best = minimise(objective, get_solver("als"), state, SETTLED).best
         top = largest(fold, best.W, best.X, reg_scaling)
     if not top > 0:

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from .. import splits
-from ..model import predicted
+from ..objective import predicted
 from ..problem import Problem, build
 from ..start import Pins, read_pins
-from ..validation.cells import RANGE, Cells
+from ..validation.cells import Cells
 from ..validation.errors import describe
 from ..validation.options import read_int
+from ..validation.ranges import LEVEL, RANGE
 from .errors import Metric
 
 SHARP = 1e4  # mean of Y against its scatter beyond which float32 would round the scatter
-LEVEL = 1e6  # largest weight against the least: beyond, the rows' systems need float64
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..result import Status
 from ..solvers.base import State, Stop, minimise
-from ..start import starts
+from ..start import first_state
 from .errors import Metric
 from .grid import ridged
 from .parts import Fold
@@ -167,7 +167,7 @@ def run(
     if near is not None and living(*(factor[:, objective.layout.shared] for factor in near)):
         state = State.start(objective, *near)
     else:
-        (state,) = starts(objective, fold.pins, None, 1, None, setting.solver)
+        state = first_state(objective, fold.pins, setting.solver)
     watch = _Watch(fold, limit if setting.metric.squared else math.inf, setting.watch)
     end = minimise(objective, setting.solver, state, setting.stop, watch)
     W, X, value = end.best.W, end.best.X, end.best.value

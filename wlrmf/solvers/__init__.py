@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..objective import Objective
 from .als import ALS
 from .base import Solver, State, Stop, check_solver, minimise
 from .gradient import GradientDescent
@@ -21,6 +22,7 @@ __all__ = [
     "State",
     "Stop",
     "VarPro",
+    "choose",
     "get_solver",
     "minimise",
 ]
@@ -33,6 +35,29 @@ SOLVERS: dict[str, Any] = {
     "lbfgs": LBFGS(),
     "varpro": VarPro(),
 }
+
+
+SMALL = 1 << 18  # cells times factors of a problem on which variable projection takes a second
+SLIGHT = 1e-9  # a ridge that counts for nothing, against the size of the weighted data
+
+
+def choose(objective: Objective) -> Any:
+    """The solver of ``solver="auto"``.
+
+    A closed form where there is one. Variable projection where the ridge is slight and the
+    problem small: there methods that alternate or move all entries often end in worse optima, or
+    interpolate, and it is affordable. Otherwise accelerated alternating least squares.
+    """
+    if "svd" in objective.provides:
+        return SOLVERS["svd"]
+    problem = objective.problem
+    if "reduced" in objective.provides:
+        size = problem.n_listed * max(1, objective.layout.columns)  # type: ignore[attr-defined]
+        ridge = max(float(objective.reg_W.max()), float(objective.reg_X.max()))
+        scale = (problem.square_sum() * problem.total_weight()) ** 0.5  # above σ₁(A∘A∘Y) / √cells
+        if size <= SMALL and ridge <= SLIGHT * scale:
+            return SOLVERS["varpro"]
+    return SOLVERS["als"]
 
 
 def get_solver(solver: Any) -> Any:

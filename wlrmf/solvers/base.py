@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
+from ..certificate import certify
 from ..kernels import interrupts
 from ..objective import LISTED, Layout, Objective
 from ..result import Status, Trace
@@ -20,6 +21,7 @@ from ..validation.options import read_int, read_real
 
 CALM = 1e-2  # change of F, relative, below which a small gradient means the end
 SMALL = 1e-2  # optimality that rounding can leave
+FINE = 0.3  # tolerance of a bound, against the gap it is for
 NEEDS = {
     "svd": "complete data without weights, biases or pinned rows, and one ridge for all rows",
     "reduced": f"a list of all cells with a weight (with a baseline: every cell), {LISTED} at most",
@@ -44,6 +46,12 @@ class Stop:
         Iterations of this call, for each of its starts.
     max_seconds : float, optional
         Wall-clock seconds of this call, all starts together, looked at after each iteration.
+    gap : float, optional
+        Stop when no factors of any rank can have a value that is smaller by more than this share
+        of F, by a bound that holds with probability 1 − 1e-10 (see `wlrmf.certificate.certify`).
+        It is looked at after iterations that changed F by less than that share, and then again
+        after a quarter more iterations each time. Needs a ridge on both factors. The other tests
+        stay as they are: a fit whose rank is too small for the gap ends by one of them.
 
     Examples
     --------
@@ -56,6 +64,7 @@ class Stop:
     ftol: float = 1e-8
     max_iter: int = 1000
     max_seconds: float | None = None
+    gap: float | None = None
 
     def __post_init__(self) -> None:
         read_real(self.gtol, "gtol")
@@ -63,6 +72,8 @@ class Stop:
         read_int(self.max_iter, "max_iter", 0)
         if self.max_seconds is not None:
             read_real(self.max_seconds, "max_seconds")
+        if self.gap is not None:
+            read_real(self.gap, "gap", positive=True)
 
 
 @dataclass(frozen=True)
@@ -177,6 +188,7 @@ class _Report:
         self.best = self.last = state
         self.noise = 16 * float(np.finfo(state.W.dtype).eps)
         self.objective = objective
+        self.next_look = 0  # the iteration from which on the gap is worth its price
         if len(state.trace) == 0:
             self.record(state)
 
@@ -224,6 +236,8 @@ class _Report:
         stop, change, size = self.stop, previous.value - state.value, abs(previous.value)
         if self.exact:
             return Status.EXACT
+        if stop.gap is not None and self.is_certified(state, change, stop.gap):
+            return Status.GAP
         if state.optimality <= stop.gtol and abs(change) <= CALM * size:
             return Status.GRADIENT
         if state.value <= self.objective.rounding:
@@ -238,11 +252,27 @@ class _Report:
             return Status.MAX_SECONDS
         return None
 
+    def is_certified(self, state: State, change: float, gap: float) -> bool:
+        """Whether the value is within `gap` of its bound, if it is time to look.
+
+        Looked at where the fit will end: after a last row solve.
+        """
+        if abs(change) > gap * abs(state.value) or state.iteration < self.next_look:
+            return False
+        self.next_look = state.iteration + 1 + (state.iteration - self.first) // 4
+        W, _ = self.objective.best_W(state.W, state.X)
+        bound = certify(self.objective, W, state.X, exact=False, tolerance=FINE * gap)
+        return bound.relative_gap <= gap
+
     def no_way_down(self, state: State) -> Status:
-        """Where no step lowers the value the gradient is small, or something is wrong."""
+        """Where no step lowers the value the gradient is small, or something is wrong.
+
+        A solver with a model of F may tell by `flat` in its memory that the best step of the model
+        promises no more than rounding hides.
+        """
         noise = self.objective.gradient_rounding(state.W, state.X)
         small = state.optimality <= SMALL or state.norm <= noise
-        return Status.PRECISION if small else Status.STUCK
+        return Status.PRECISION if small or state.memory.get("flat") else Status.STUCK
 
 
 def _form(state: State) -> tuple[Any, ...]:
@@ -276,7 +306,7 @@ def minimise(
     Raises
     ------
     ValueError
-        If the solver needs what the objective does not provide.
+        If the solver needs what the objective does not provide, or the gap a ridge.
     KeyboardInterrupt
         Whose `end` is the End so far.
     """
@@ -286,6 +316,8 @@ def minimise(
             f"solver {solver.name!r} needs {', '.join(NEEDS.get(m, m) for m in sorted(missing))}; "
             f"this problem is {describe_problem(objective)}"
         )
+    if stop.gap is not None:
+        check_ridges(objective)
     state = replace(state, trace=copy.deepcopy(state.trace))
     exact = getattr(solver, "exact", False)
     report = _Report(state, stop, callback, exact, objective)
@@ -320,6 +352,19 @@ def _iterate(objective: Objective, solver: Solver, state: State, report: _Report
     while True:
         state = solver.step(objective, state)
         report(state)
+
+
+def check_ridges(objective: Objective) -> None:
+    """A gap is measured against a bound, which takes a ridge on both factors."""
+    problem = objective.problem
+    for reg, counts in (
+        (objective.reg_W, problem.row_counts()),
+        (objective.reg_X, problem.col_counts()),
+    ):
+        if not (reg[counts > 0] > 0).all():
+            raise ValueError(
+                '`gap`, and rank="auto", need a ridge on all rows and columns: give reg > 0'
+            )
 
 
 def describe_problem(objective: Objective) -> str:

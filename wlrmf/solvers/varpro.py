@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ..objective import Objective
-from ..problem import Reduced, Solved
 from ..validation.options import read_int, read_real
 from .base import State
+from .damped import factorized, iterated
 
 DOWN, UP = 5.0, 10.0  # the damping is divided after a good step, multiplied after a bad one
 LEAST, MOST = 1e-14, 1e10
 HIDDEN = 1e-15  # a promised decrease of F, relative, that rounding hides
-ENOUGH, PRODUCTS = 1e-4, 500  # of conjugate gradients: residual against the first, and how many
 
 logger = logging.getLogger("wlrmf")
 
@@ -38,6 +35,8 @@ class VarPro:
     dense : int
         Unknowns, rank × the shorter side, up to which that matrix is built and factorized; beyond
         it there are products with it and conjugate gradients.
+    inexact : float
+        Residual, against the first, at which those stop.
 
     Notes
     -----
@@ -63,7 +62,8 @@ class VarPro:
     """
 
     damping: float = 1e-3
-    dense: int = 2000
+    dense: int = 300
+    inexact: float = 1e-2
 
     name: ClassVar[str] = "varpro"
     needs: ClassVar[frozenset[str]] = frozenset({"value_and_grad", "reduced"})
@@ -71,6 +71,7 @@ class VarPro:
     def __post_init__(self) -> None:
         read_real(self.damping, "damping", positive=True)
         read_int(self.dense, "dense", 0)
+        read_real(self.inexact, "inexact", positive=True)
 
     def step(self, objective: Objective, state: State) -> State:
         """One step that lowers F; where there is none, the same point again."""
@@ -83,11 +84,14 @@ class VarPro:
             if at.n_silent:
                 logger.info("%d rows have too few entries to guide the fit", at.n_silent)
         damping = state.memory.get("damping", self.damping)
-        solve = (_factorized if reduced.size <= self.dense else _iterated)(reduced, at)
+        dense = reduced.size <= self.dense
+        solve = factorized(reduced, at) if dense else iterated(reduced, at, self.inexact)
+        first, flat = damping, False
         while damping <= MOST:
             D = solve(damping)
             if D is not None:
                 if not -float(np.vdot(at.gradient, D)) > HIDDEN * at.value:
+                    flat = damping == first  # no step was worse than promised
                     break
                 left = at.left.copy()
                 left[:, reduced.kept] += D
@@ -96,53 +100,7 @@ class VarPro:
                     at, damping = after, max(damping / DOWN, LEAST)
                     break
             damping *= UP
-        W, X = reduced.pair(*reduced.balanced(at))
-        W, X = W.astype(state.W.dtype), X.astype(state.X.dtype)
-        return state.moved(objective, W, X, kept=at.left, damping=min(damping, MOST))
-
-
-Solve = Callable[[float], np.ndarray | None]
-
-
-def _factorized(reduced: Reduced, at: Solved) -> Solve:
-    """Damped steps by Cholesky of the whole matrix."""
-    H, U = reduced.hessian(at), reduced.blind(at)
-    diagonal = np.diag_indices(len(H))
-    scale = float(H[diagonal].mean()) if H.size else 0.0
-    H += scale * np.kron(U @ U.T, np.eye(reduced.columns))
-    bare, g = H[diagonal], at.gradient
-
-    def solve(damping: float) -> np.ndarray | None:
-        H[diagonal] = bare + damping * scale
-        try:
-            factor = cho_factor(H, lower=True, check_finite=False)
-        except LinAlgError:
-            return None
-        return -cho_solve(factor, g.ravel(), check_finite=False).reshape(g.shape)
-
-    return solve
-
-
-def _iterated(reduced: Reduced, at: Solved) -> Solve:
-    """Damped steps by conjugate gradients, the diagonal blocks as their preconditioner."""
-    blocks, U, unit = reduced.blocks(at), reduced.blind(at), np.eye(reduced.columns)
-    scale = float(np.trace(blocks, axis1=1, axis2=2).sum()) / max(1, reduced.size)
-    blocks += scale * np.einsum("ik,ik->i", U, U)[:, None, None] * unit
-
-    def solve(damping: float) -> np.ndarray | None:
-        inverse = np.linalg.inv(blocks + (damping * scale or 1.0) * unit)
-        D, r = np.zeros_like(at.gradient), -at.gradient
-        p = z = np.einsum("ikl,il->ik", inverse, r)
-        size = first = float(np.vdot(r, z))
-        for _ in range(PRODUCTS):
-            if not size > ENOUGH**2 * first:
-                break
-            q = reduced.product(at, p) + scale * (U @ (U.T @ p) + damping * p)
-            step = size / float(np.vdot(p, q))
-            D, r = D + step * p, r - step * q
-            z = np.einsum("ikl,il->ik", inverse, r)
-            before, size = size, float(np.vdot(r, z))
-            p = z + (size / before) * p
-        return D
-
-    return solve
+        left, right = reduced.balanced(at)
+        W, X = (factor.astype(state.W.dtype) for factor in reduced.pair(left, right))
+        kept = at.left if reduced.bare else left
+        return state.moved(objective, W, X, kept=kept, damping=min(damping, MOST), flat=flat)

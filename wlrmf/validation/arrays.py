@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .errors import DataWarning, at, describe
+from .memory import check_size
 
 
 class Csr(NamedTuple):
@@ -169,9 +170,11 @@ def _real(array: np.ndarray, name: str) -> np.ndarray:
 def _as_csr(value: Any, name: str) -> Csr:
     if value.ndim != 2:
         raise ValueError(f"`{name}` must be 2-d; got {value.ndim}-d, shape {value.shape}")
-    _real(np.empty(0, value.dtype), name)
     check_sparse(value, name)
+    _real(np.empty(0, value.dtype), name)
+    check_size(value.shape, name)
     csr = value.tocsr()
+    _real(csr.data, name)
     # tocsr sums the duplicates of these formats, and keeps those of the others
     summed = value.nnz > csr.nnz and value.format in ("coo", "bsr")
     rising = _within_rows(csr, np.greater)
@@ -211,11 +214,50 @@ def _refuse_duplicates(coo: Any, name: str) -> None:
 
 
 def check_sparse(value: Any, name: str) -> None:
-    """Refuse a scipy sparse matrix whose index arrays lie, before scipy itself follows them."""
+    """Refuse a scipy sparse matrix whose arrays lie, before scipy itself follows them."""
+    stored: Any = getattr(value, "data", None)
+    wanted = {"bsr": 3, "dia": 2, "lil": 1, "csr": 1, "csc": 1, "coo": 1}.get(value.format)
+    if wanted and not (isinstance(stored, np.ndarray) and stored.ndim == wanted):
+        raise ValueError(
+            f"`{name}` must hold its values in a {wanted}-d array; got {describe(stored)}"
+        )
     if value.format in ("csr", "csc", "bsr"):
         _check_compressed(value, name)
-    if value.format == "coo":
-        _check_coordinates(value, name)
+    elif value.format == "coo":
+        _check_coordinates(value.coords, len(stored), value.shape, name)
+    elif value.format == "dok":
+        keys = np.array([*value.keys()], ndmin=2).reshape(-1, 2).T
+        _check_coordinates(keys, value.nnz, value.shape, name)
+    elif value.format == "lil":
+        _check_lists(value, name)
+    elif value.format == "dia":
+        offsets = np.asarray(value.offsets)
+        _whole(offsets, "offsets", name)
+        if len(offsets) != len(stored) or len(np.unique(offsets)) < len(offsets):
+            raise ValueError(
+                f"`{name}` must have one offset a diagonal, none twice; got {len(stored)} "
+                f"diagonals and the offsets {describe(offsets.tolist())}"
+            )
+
+
+def _whole(index: np.ndarray, what: str, name: str) -> None:
+    if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
+        raise ValueError(
+            f"`{name}` must have a vector of integers as its {what}; "
+            f"got {describe(index)} of {index.dtype}"
+        )
+
+
+def _check_lists(lil: Any, name: str) -> None:
+    """A list of columns and one of values a row, of one length."""
+    m = lil.shape[0]
+    columns, values = list(lil.rows), list(lil.data)
+    lengths = [len(row) for row in columns]
+    if len(lengths) != m or lengths != [len(row) for row in values]:
+        raise ValueError(f"`{name}` must have as many column indices as values in each row")
+    rows = np.repeat(np.arange(m), lengths)
+    cols = np.asarray([col for row in columns for col in row])
+    _check_coordinates((rows, cols), rows.size, lil.shape, name)
 
 
 def cell_numbers(rows: np.ndarray, cols: np.ndarray, n: int) -> np.ndarray:
@@ -223,29 +265,34 @@ def cell_numbers(rows: np.ndarray, cols: np.ndarray, n: int) -> np.ndarray:
     return rows.astype(np.int64) * n + cols
 
 
-def _check_coordinates(coo: Any, name: str) -> None:
-    for index, size, axis in zip((coo.row, coo.col), coo.shape, ("row", "column"), strict=True):
-        if index.size and (index.min() < 0 or index.max() >= size):
+def _check_coordinates(coords: Any, size: int, shape: tuple[int, int], name: str) -> None:
+    for index, bound, axis in zip(coords, shape, ("row", "column"), strict=True):
+        _whole(index, f"{axis} indices", name)
+        if len(index) != size:
+            raise ValueError(f"`{name}` has {size} values and {len(index)} {axis} indices")
+        if index.size and (index.min() < 0 or index.max() >= bound):
             raise ValueError(
                 f"`{name}` has {axis} indices from {index.min()} to {index.max()}; "
-                f"its shape {coo.shape} allows 0 to {size - 1}"
+                f"its shape {shape} allows 0 to {bound - 1}"
             )
 
 
 def _check_compressed(value: Any, name: str) -> None:
     """Index arrays that lie would send scipy's own conversions out of bounds."""
-    indptr = np.asarray(value.indptr)
+    indptr, indices = np.asarray(value.indptr), np.asarray(value.indices)
+    _whole(indptr, "indptr", name)
+    _whole(indices, "indices", name)
     block = value.blocksize if value.format == "bsr" else (1, 1)
     major = value.shape[1] if value.format == "csc" else value.shape[0] // block[0]
     minor = value.shape[0] if value.format == "csc" else value.shape[1] // block[1]
     if len(indptr) != major + 1 or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
         raise ValueError(f"`{name}` has a malformed indptr: it must rise from 0 in {major} steps")
-    if indptr[-1] > len(value.indices) or len(value.indices) != len(value.data):
+    if indptr[-1] > len(indices) or len(indices) != len(value.data):
         raise ValueError(
-            f"`{name}` has {len(value.data)} values and {len(value.indices)} indices; "
+            f"`{name}` has {len(value.data)} values and {len(indices)} indices; "
             f"its indptr ends at {indptr[-1]}"
         )
-    used = np.asarray(value.indices)[: indptr[-1]]
+    used = indices[: indptr[-1]]
     if used.size and (used.min() < 0 or used.max() >= minor):
         raise ValueError(
             f"`{name}` has indices from {used.min()} to {used.max()}; "

@@ -10,8 +10,7 @@ import numpy as np
 from .arrays import Csr, as_matrix, cell_numbers, check_names, read_names
 from .errors import at, describe, first_where
 from .options import read_real, read_vector
-
-RANGE = {4: 1e15, 8: 1e90}  # by the bytes of the type
+from .ranges import check_level, check_range, check_together
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +94,8 @@ def read_cells(
                 "Give `weights` instead, or Y as a scipy sparse matrix"
             )
         cells = _dense_cells(Y, mask, weights, dtype)
-    check_range(cells.Y, "Y")
-    for weight, name in (
-        (cells.A2, "the squared weight"),
-        (cells.u, "baseline"),
-        (cells.v, "baseline"),
-    ):
-        check_range(weight, name)
-    if not allow_empty and cells.u.size == 0 and _nothing(cells):
+    _check_ranges(cells)
+    if not allow_empty and _nothing(cells):
         raise ValueError("no observed entries: every cell of Y is missing or has weight 0")
     return cells
 
@@ -120,20 +113,23 @@ def read_dtype(dtype: Any, given: np.dtype) -> np.dtype:
     return np.dtype(wanted.newbyteorder("="))
 
 
-def check_range(values: np.ndarray, name: str) -> None:
-    """Refuse numbers whose squares and products would leave the range of their type."""
-    largest = max(float(values.max()), -float(values.min())) if values.size else 0.0
-    limit = RANGE[values.dtype.itemsize]
-    if largest and not 1 / limit <= largest <= limit:
-        wide = " or use float64" if values.dtype == np.float32 else ""
-        raise ValueError(
-            f"the largest of {name} is {largest:.3g}; {values.dtype} can work with "
-            f"{1 / limit:.0e} to {limit:.0e}: multiply by a constant{wide}"
-        )
+def _check_ranges(cells: Cells) -> None:
+    y = check_range(cells.Y, "Y")
+    own = check_range(cells.A2, "the squared weight") if cells.A2.size else 1.0
+    u, v = check_range(cells.u, "baseline"), check_range(cells.v, "baseline")
+    check_together(y, max(own, u * v), cells.Y.dtype)
+    check_level(cells.A2, own)
 
 
 def _nothing(cells: Cells) -> bool:
-    return cells.Y.size == 0 or (cells.A2.size > 0 and not cells.A2.any())
+    """Whether no cell has a weight."""
+    if cells.Y.size and (cells.A2.size == 0 or cells.A2.any()):
+        return False
+    u, v = cells.u > 0, cells.v > 0
+    if u.size == 0 or cells.Y.size == 0:
+        return u.size == 0
+    rows, cols, _, _ = cells.entries()  # all of weight 0: the baseline's cells are the others
+    return int(u.sum()) * int(v.sum()) == int(np.count_nonzero(u[rows] & v[cols]))
 
 
 def _companion(value: Any, name: str, Y: Any) -> Any:
@@ -209,7 +205,7 @@ def _cast(Y: np.ndarray, dtype: np.dtype, A2: np.ndarray | None) -> np.ndarray:
         _refuse(bad & np.isinf(Y), Y, "observed")
         if bad.any():
             where = first_where(bad)
-            raise ValueError(f"Y{at(where)} is {Y[where]}, which overflows {dtype}; use float64")
+            raise ValueError(f"Y{at(where)} is {Y[where]!s}, which overflows {_advice(dtype)}")
     return out
 
 
@@ -217,6 +213,11 @@ def _refuse(bad: np.ndarray, Y: np.ndarray, why: str) -> None:
     if bad.any():
         where = first_where(bad)
         raise ValueError(f"Y{at(where)} is {Y[where]} but {why} ({int(bad.sum())} such entries)")
+
+
+def _advice(dtype: np.dtype) -> str:
+    wider = "use float64" if dtype == np.float32 else "multiply by a constant"
+    return f"{dtype}; {wider}"
 
 
 def _toarray(matrix: Any) -> np.ndarray | None:
@@ -266,10 +267,10 @@ def _sparse_cells(Y: Any, mask: Any, weights: Any, baseline: Any, dtype: np.dtyp
         why = (
             "but stored, so observed (drop the entry if it is missing)"
             if not np.isfinite(data[e])
-            else f"which overflows {dtype}; use float64"
+            else f"which overflows {_advice(dtype)}"
         )
         where = at((int(rows[e]), int(indices[e])))
-        raise ValueError(f"Y{where} is {data[e]} {why} ({int(bad.sum())} such entries)")
+        raise ValueError(f"Y{where} is {data[e]!s} {why} ({int(bad.sum())} such entries)")
     if c is not None:
         y[c == 0] = 0
         if (c == 1).all():
@@ -329,4 +330,5 @@ def read_baseline(
             raise ValueError(f"`baseline` = (u, v): {name} must be finite and not negative")
     if not (u.any() and v.any()):
         return np.empty(0, dtype), np.empty(0, dtype)
-    return u.astype(dtype), v.astype(dtype)
+    with np.errstate(over="ignore"):  # what overflows is out of range, and refused as that
+        return u.astype(dtype), v.astype(dtype)

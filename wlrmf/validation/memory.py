@@ -36,3 +36,16 @@ def check_memory(
             f"rank {rank} for shape {shape} needs {need / 2**30:.3g} GiB for the factors; "
             f"{free / 2**30:.3g} GiB are available"
         )
+
+
+def check_size(shape: tuple[int, int], name: str) -> None:
+    """MemoryError if not even one number a row and column of a sparse matrix can be worked with.
+
+    The index arrays of empty rows and columns can be larger than all that is stored.
+    """
+    need, free = COPIES * sum(shape) * 8, available_bytes()
+    if free is not None and need > free:
+        raise MemoryError(
+            f"`{name}` of shape {shape} needs {need / 2**30:.3g} GiB at least, for its rows and "
+            f"columns alone; {free / 2**30:.3g} GiB are available"
+        )

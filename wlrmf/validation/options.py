@@ -10,6 +10,7 @@ import numpy as np
 
 from .arrays import as_matrix
 from .errors import DataWarning, describe
+from .ranges import check_range
 
 SALT = int.from_bytes(b"wlrmf")
 
@@ -22,6 +23,18 @@ def read_int(value: Any, name: str, low: int, high: float = np.inf) -> int:
     upper = "" if high == np.inf else f" and at most {int(high)}"
     kind = ValueError if whole else TypeError
     raise kind(f"`{name}` must be an int of at least {low}{upper}; got {describe(value)}")
+
+
+def read_grows(rank: Any, start: Any, n_starts: int | None) -> bool:
+    """Whether the rank is to be found; then there is but one way to start."""
+    if not isinstance(rank, str):
+        return False
+    if rank != "auto":
+        raise ValueError(f'`rank` must be an int or "auto"; got {rank!r}')
+    for name, value, default in (("start", start, None), ("n_starts", n_starts, 1)):
+        if value is not default and value != default:
+            raise ValueError(f'`{name}` must be left out with rank="auto": factors join from none')
+    return True
 
 
 def read_rank(rank: Any, shape: tuple[int, int], pinned: bool) -> int:
@@ -72,6 +85,17 @@ def read_integers(value: Any, name: str) -> np.ndarray:
         raise ValueError(f"`{name}` must be below 2**63; got {array.max()}")
     dtype = np.int32 if array.dtype.type is np.int32 else np.int64
     return np.ascontiguousarray(array, dtype)
+
+
+def read_index(value: Any, name: str, size: int) -> np.ndarray:
+    """Indices in [0, size), of any shape, int64."""
+    index = np.asarray(value)
+    if index.dtype.kind not in "iu" and index.size:
+        raise TypeError(f"`{name}` must be an int or an array of ints; got {index.dtype}")
+    if index.size and (index.min() < 0 or index.max() >= size):
+        bad = index.min() if index.min() < 0 else index.max()
+        raise IndexError(f"`{name}` must be in [0, {size - 1}]; got {bad}")
+    return index.astype(np.int64)
 
 
 def read_reg(reg: Any, shape: tuple[int, int]) -> tuple[float | np.ndarray, float | np.ndarray]:
@@ -136,7 +160,7 @@ def read_pinned(value: Any, name: str, size: int, dtype: np.dtype) -> np.ndarray
         raise ValueError(f"`{name}` must have shape (p, {size}); got {rows.shape}{hint}")
     if not np.isfinite(rows).all():
         raise ValueError(f"`{name}` must be finite everywhere")
-    return np.ascontiguousarray(rows.T, dtype)
+    return _cast(rows.T, name, dtype)
 
 
 def read_dense(value: Any, name: str) -> np.ndarray:
@@ -155,7 +179,24 @@ def read_factor(value: Any, name: str, rank: int, size: int, dtype: np.dtype) ->
     if factor.shape != (rank, size):
         hint = f". Is it transposed? Try {name}.T" if factor.shape == (size, rank) else ""
         raise ValueError(f"`{name}` must have shape ({rank}, {size}); got {factor.shape}{hint}")
-    return np.array(factor.T, dtype=dtype, order="C")
+    return _cast(factor.T, name, dtype)
+
+
+def _cast(factor: np.ndarray, name: str, dtype: np.dtype) -> np.ndarray:
+    """A contiguous copy in the working type, in whose range it must be."""
+    with np.errstate(over="ignore"):
+        cast = np.array(factor, dtype=dtype, order="C", subok=False)
+    check_range(cast, f"`{name}`")
+    return cast
+
+
+def read_starts(n_starts: Any) -> int | None:
+    """A number of starts; None for "repeat"."""
+    if isinstance(n_starts, str):
+        if n_starts != "repeat":
+            raise ValueError(f'`n_starts` must be an int from 1 on or "repeat"; got {n_starts!r}')
+        return None
+    return read_int(n_starts, "n_starts", 1)
 
 
 def read_seed(seed: Any) -> np.random.Generator:
