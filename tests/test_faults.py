@@ -11,8 +11,10 @@ from threadpoolctl import ThreadpoolController
 
 import wlrmf
 from benchmarks.faults import doors, interrupts, kills, memory
+from wlrmf import runs
 from wlrmf.kernels import chunks
 from wlrmf.kernels import interrupts as holding
+from wlrmf.solvers import base
 
 FEW = wlrmf.Stop(max_iter=4, gtol=0, ftol=0)
 
@@ -86,9 +88,9 @@ def test_r58_an_error_in_one_chunk_passes_and_blas_has_its_threads_back(n_thread
 # R59, R60: interrupts and callbacks.
 
 
-@pytest.mark.parametrize("solver", interrupts.SOLVERS)
-def test_r59_interrupts_at_random_moments(solver):
-    found = interrupts.run(solver, count=5)
+@pytest.mark.parametrize("kind", interrupts.KINDS)
+def test_r59_interrupts_at_random_moments(kind):
+    found = interrupts.run(kind, count=5)
     assert found.interrupted == 5
     assert found.latest < 5  # seconds: a chunk, on a busy machine
 
@@ -110,6 +112,68 @@ def test_r59_the_best_point_is_raised_or_returned(given):
     np.testing.assert_array_equal(rest.left, wlrmf.fit(**given, stop=FEW).left)
     with pytest.raises(ValueError, match='"raise" or "return"; got \'stop\''):
         wlrmf.fit(**given, on_interrupt="stop")
+
+
+@pytest.fixture
+def signalled(monkeypatch):
+    """Ctrl-C at the k-th point of all runs together; the points that there were, in the end."""
+
+    def at(k):
+        seen, record = [], base._Report.record
+
+        def recorded(report, state):
+            record(report, state)
+            seen.append(state)
+            if len(seen) == k:
+                signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(base._Report, "record", recorded)
+        return seen
+
+    return at
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("k", [3, 120])  # of 101 points each
+def test_r59_the_best_point_of_all_starts(given, signalled, monkeypatch, n_threads, k):
+    monkeypatch.setattr(runs, "HEARD", 1e-3)
+    seen = signalled(k)
+    arguments = given | {"n_starts": 3, "n_threads": n_threads, "solver": "als"}
+    model = wlrmf.fit(
+        **arguments, stop=wlrmf.Stop(max_iter=100, gtol=0, ftol=0), on_interrupt="return"
+    )
+    assert model.status is wlrmf.Status.INTERRUPTED
+    assert model.value == min(state.value for state in seen)
+    assert len(seen) < 303  # the runs were left
+
+
+@pytest.mark.parametrize("k", [1, 8])
+def test_r59_on_the_path_of_variable_projection(given, signalled, k):
+    seen = signalled(k)
+    arguments = given | {"rank": 3, "solver": "varpro"}
+    model = wlrmf.fit(**arguments, stop=FEW, on_interrupt="return")
+    assert model.status is wlrmf.Status.INTERRUPTED
+    assert model.n_iter == 0  # the path is before the first of them
+    assert seen[-1].layout.rank < 3
+    last = seen[-1].W
+    np.testing.assert_array_equal(np.abs(model.left).max(axis=0) > 0, np.arange(3) < last.shape[1])
+    np.testing.assert_allclose(model.left[:, : last.shape[1]], last)
+    signalled(10**9)
+    rest = wlrmf.fit(**arguments, start=model.state, stop=wlrmf.Stop(max_iter=20))
+    assert np.linalg.matrix_rank(rest.left) == 3
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_r59_while_a_rank_grows(given, signalled, k):
+    seen = signalled(k)
+    arguments = given | {"rank": "auto", "reg": 8.0}
+    with pytest.raises(KeyboardInterrupt) as caught:
+        wlrmf.fit(**arguments)
+    part = caught.value.partial_result
+    assert part.status is wlrmf.Status.INTERRUPTED
+    assert part.value <= min(state.value for state in seen) * (1 + 1e-12)
+    assert len(seen) == k
+    assert part.rank == seen[-1].layout.rank
 
 
 def test_r59_before_the_first_point_there_is_no_result(given, monkeypatch):

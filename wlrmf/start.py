@@ -6,7 +6,7 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,7 +169,7 @@ def _climbed(
 ) -> State:
     """The end of a path, its seconds in the trace."""
     left, right = _bare(objective, pins)
-    with _left_at(objective, left, right, clock):
+    with _left_at(objective, pins, generator, (left, right), clock):
         path.climb(objective, left, right, generator, clock)
     return _timed(_begin(objective, left, right), clock)
 
@@ -184,21 +184,36 @@ def _released(
     eased = objective.eased(objective.layout.rank, EASED * float(s[0]))
     stop = clock.stop(gtol=0.0, ftol=CHANGE, max_iter=EASY_STEPS)
     left, right = begin.W, begin.X
-    with _left_at(objective, left, right, clock):
+    with _left_at(objective, pins, generator, (left, right), clock):
         move(eased, VarPro(), (left, right), slice(None), stop, clock.watch)
     return _timed(_begin(objective, left, right), clock)
 
 
 @contextmanager
 def _left_at(
-    objective: Objective, left: np.ndarray, right: np.ndarray, clock: Clock
+    objective: Objective,
+    pins: Pins,
+    generator: np.random.Generator,
+    factors: tuple[np.ndarray, np.ndarray],
+    clock: Clock,
 ) -> Iterator[None]:
-    """An interrupt on the way to a start has the whole factors, as they are then, for its end."""
+    """An interrupt on the way to a start has the whole factors, as they are then, for its end.
+
+    The point to go on from is beside it: factors that have not joined are small, not 0.
+    """
     try:
         yield
     except KeyboardInterrupt as interrupt:
+        left, right = factors
         here = _timed(_begin(objective, left, right), clock)
-        interrupt.end = End(here, here, Status.INTERRUPTED)  # type: ignore[attr-defined]
+        none = ~(left.any(axis=0) | right.any(axis=0))
+        by_chance = _random(objective, pins, generator)
+        near = State.start(
+            objective,
+            *(f + LEAST**0.5 * none * g for f, g in ((left, by_chance.W), (right, by_chance.X))),
+        )
+        last = replace(near, first_norm=here.first_norm, trace=here.trace)
+        interrupt.end = End(here, last, Status.INTERRUPTED)  # type: ignore[attr-defined]
         raise
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at random moments of every solver, once or twice, and what is left afterwards."""
+"""Ctrl-C at random moments of every kind of fit, once or twice, and what is left afterwards."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from threadpoolctl import threadpool_info
 import wlrmf
 
 SOLVERS = ("als", "gd", "scaled-gd", "lbfgs", "varpro", "svd")
+STARTS = ("als, 3 starts", "varpro, 3 starts", "varpro, 6 starts")
+KINDS = (*SOLVERS, *STARTS, "rank auto")
 
 
 @dataclass
 class Interrupts:
-    """What became of a solver's fits."""
+    """What became of the fits of a kind."""
 
-    solver: str
+    kind: str
     interrupted: int = 0
     with_result: int = 0  # the exception had a model; otherwise the fit had no point yet
     latest: float = 0.0  # seconds from the signal to the exception
@@ -30,16 +32,21 @@ class Interrupts:
     seconds: list[float] = field(default_factory=list, repr=False)
 
 
-def problem(solver: str) -> dict[str, Any]:
-    """Data and arguments that keep a solver busy for about a tenth of a second."""
+def problem(kind: str) -> dict[str, Any]:
+    """Data and arguments that keep a fit busy for some tenths of a second."""
     rng = np.random.default_rng(0)
+    solver, _, starts = kind.partition(", ")
     small = solver == "varpro"
     m, n, rank = (60, 40, 3) if small else (1500, 900, 40) if solver == "svd" else (400, 300, 6)
     Y = rng.standard_normal((m, rank)) @ rng.standard_normal((rank, n))
     Y += rng.standard_normal(Y.shape)
-    mask = None if solver == "svd" else rng.random(Y.shape) < 0.5
-    stop = wlrmf.Stop(gtol=0, ftol=0, max_iter=15 if small else 60)
-    return {"Y": Y, "mask": mask, "rank": rank, "reg": 0.1, "solver": solver, "stop": stop}
+    given: dict[str, Any] = {"Y": Y, "n_threads": 2}
+    given["mask"] = None if solver == "svd" else rng.random(Y.shape) < 0.5
+    if kind == "rank auto":
+        return given | {"rank": "auto", "reg": 40.0, "stop": wlrmf.Stop(gap=1e-6)}
+    stop = wlrmf.Stop(gtol=0, ftol=0, max_iter=15 if small or starts else 60)
+    given |= {"rank": rank, "reg": 0.1, "solver": solver, "stop": stop}
+    return given | ({"n_starts": int(starts.split()[0])} if starts else {})
 
 
 def blas() -> list[Any]:
@@ -69,13 +76,13 @@ class _Alarm:
         signal.signal(signal.SIGALRM, self.old)
 
 
-def run(solver: str, count: int, seed: int = 0, twice: float = 0.3) -> Interrupts:
+def run(kind: str, count: int, seed: int = 0, twice: float = 0.3) -> Interrupts:
     """Interrupt fits until `count` were; a share `twice` of them gets a second signal.
 
     After each: no thread is left, BLAS and the handler are as before, the partial result predicts
     and can be gone on from. At the end, the same fit gives the same bits as before.
     """
-    rng, out, given = random.Random(f"{solver}:{seed}"), Interrupts(solver), problem(solver)
+    rng, out, given = random.Random(f"{kind}:{seed}"), Interrupts(kind), problem(kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", wlrmf.ConvergenceWarning)
         wlrmf.fit(**given)
@@ -127,8 +134,9 @@ def _one(given: dict[str, Any], delays: list[float], out: Interrupts) -> None:
     if part.status is wlrmf.Status.INTERRUPTED:
         assert part.value <= min(trace.value)
     part.predict(0, 0)
-    more = given | {"start": part.state, "stop": wlrmf.Stop(max_iter=1)}
-    wlrmf.fit(**more)
+    if part.rank > 0:  # otherwise "auto" had found no factor yet
+        one = {"rank": part.rank, "n_starts": 1, "stop": wlrmf.Stop(max_iter=1)}
+        wlrmf.fit(**given | one, start=part.state)
 
 
 def run_while_compiling(seed: int = 0) -> Interrupts:
@@ -138,7 +146,6 @@ def run_while_compiling(seed: int = 0) -> Interrupts:
     """
     rng, out = random.Random(seed), Interrupts("als, compiling")
     given = problem("als")
-    given["n_threads"] = 2
     while out.too_late == 0:
         _one(given, [0.2 + 2 * rng.random()], out)
         assert threading.active_count() == 1, threading.enumerate()
