@@ -1,5 +1,6 @@
 """Faults brought about on purpose, in short; `benchmarks/faults` has the harness."""
 
+import contextlib
 import multiprocessing
 import signal
 import threading
@@ -138,7 +139,7 @@ def signalled(monkeypatch):
 def test_r59_the_best_point_of_all_starts(given, signalled, monkeypatch, n_threads, k):
     monkeypatch.setattr(runs, "HEARD", 1e-3)
     seen = signalled(k)
-    arguments = given | {"n_starts": 3, "n_threads": n_threads, "solver": "als"}
+    arguments = given | {"n_starts": 3, "n_threads": n_threads, "solver": "gd"}
     model = wlrmf.fit(
         **arguments, stop=wlrmf.Stop(max_iter=100, gtol=0, ftol=0), on_interrupt="return"
     )
@@ -206,6 +207,27 @@ def test_r59_an_interrupt_that_is_held_is_raised_once():
     with pytest.raises(KeyboardInterrupt), holding.held(), holding.released():
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_r59_a_second_interrupt_does_not_stop_the_end_of_the_first():
+    @holding.held()
+    def heard():
+        signal.raise_signal(signal.SIGINT)
+        holding.check()
+
+    @holding.held()
+    def twice():
+        with pytest.raises(KeyboardInterrupt), holding.released():
+            raise KeyboardInterrupt  # by a callback, or a fit of its own
+        signal.raise_signal(signal.SIGINT)
+        holding.check()
+        with holding.released(), contextlib.suppress(KeyboardInterrupt):
+            heard()  # a fit of its own that returned its best point
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            holding.check()
+
+    twice()
 
 
 def test_r60_another_error_of_a_callback_passes_and_its_state_is_whole(given):
