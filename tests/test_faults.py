@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import threadpool_limits
 
 import wlrmf
 from benchmarks.faults import doors, interrupts, kills, memory
@@ -31,15 +31,87 @@ def given():
 
 
 def test_r57_two_fits_in_two_threads(given):
-    whole, found = wlrmf.fit(**given, stop=FEW).left, []
-    libraries = [(each, each.num_threads) for each in ThreadpoolController().lib_controllers]
+    whole, found, before = wlrmf.fit(**given, stop=FEW).left, [], interrupts.blas()
     fit = threading.Thread(target=lambda: found.append(wlrmf.fit(**given, stop=FEW).left))
     fit.start()
     found.append(wlrmf.fit(**given, stop=FEW).left)
     fit.join(60)
-    for library, threads in libraries:
-        library.set_num_threads(threads)  # OpenBLAS lets no thread but the main one raise it
+    assert interrupts.blas() == before
     assert [np.array_equal(left, whole) for left in found] == [True, True]
+
+
+class Holder(threading.Thread):
+    """A thread that holds BLAS until it is told to leave."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.leave = threading.Event(), threading.Event()
+        self.start()
+        assert self.entered.wait(60)
+
+    def run(self):
+        with chunks.one_blas_thread():
+            self.entered.set()
+            self.leave.wait(60)
+
+    def end(self):
+        self.leave.set()
+        self.join(60)
+
+
+def counts():
+    """The thread counts of all BLAS libraries."""
+    return {threads for _, threads in interrupts.blas()}
+
+
+@pytest.fixture
+def two():
+    """BLAS has two threads, by a limit of the caller's: threadpoolctl lets nobody else set any."""
+    with threadpool_limits(limits=2, user_api="blas"):
+        if counts() != {2}:
+            pytest.skip("no BLAS here whose threads can be set")
+        yield
+
+
+@pytest.mark.parametrize("main_enters_first", [True, False])
+@pytest.mark.parametrize("main_leaves_first", [True, False])
+def test_r57_r58_the_last_holder_gives_blas_its_threads_back(
+    two, main_enters_first, main_leaves_first
+):
+    with contextlib.ExitStack() as main:
+        if main_enters_first:
+            main.enter_context(chunks.one_blas_thread())
+        worker = Holder()
+        if not main_enters_first:
+            main.enter_context(chunks.one_blas_thread())
+        assert counts() == {1}
+        for leave in (main.close, worker.end) if main_leaves_first else (worker.end, main.close):
+            assert counts() == {1}
+            leave()
+    assert counts() == {2}
+
+
+def test_r58_a_fit_holds_blas_in_any_thread_after_one_in_another(two):
+    wlrmf.fit(np.eye(3), rank=1)
+    worker = Holder()
+    assert counts() == {1}
+    worker.end()
+    assert counts() == {2}
+
+
+def test_r58_other_code_in_any_thread_may_set_the_threads_of_blas_after_a_fit(two):
+    seen = []
+
+    def other():
+        with threadpool_limits(limits=1, user_api="blas"):
+            seen.append(counts())
+
+    wlrmf.fit(np.eye(3), rank=1)
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join(60)
+    assert seen == [{1}]
+    assert counts() == {2}
 
 
 def test_r57_a_fit_in_a_fork_after_a_fit_and_within_one(given):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from .interrupts import check, held
 
@@ -152,11 +152,15 @@ def one_blas_thread() -> Iterator[None]:
     The limit is the whole process's, so holders are counted: the first sets it, the last restores
     what was there before, in whatever order two fits in two threads come and go. Ctrl-C is held
     too, and raised between chunks and iterations.
+
+    What other code sets while it is held has no effect, or ends with it. Where a BLAS has a count
+    for each thread (MKL, OpenBLAS on OpenMP), only the first holder's thread is held.
     """
     global _holders, _limiter
     with held():
         with _lock:
             if _holders == 0:
+                _take_blas()
                 _limiter = ThreadpoolController().limit(limits=1, user_api="blas")
             _holders += 1
         try:
@@ -165,8 +169,21 @@ def one_blas_thread() -> Iterator[None]:
             with _lock:
                 _holders -= 1
                 if _holders == 0:
+                    _take_blas()
                     _limiter.restore_original_limits()
                     _limiter = None
+                    _take_blas()  # for whichever thread is next
+
+
+def _take_blas() -> None:
+    """Let this thread set the thread count of OpenBLAS.
+
+    From threadpoolctl 3.8 on, the first thread to set it is the only one that can, for as long as
+    it lives: what others set is ignored without a word. Here it is the lock that keeps order.
+    """
+    release = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if release is not None:
+        release(force=True)
 
 
 def _forget_lock() -> None:
