@@ -16,6 +16,7 @@ from wlrmf import runs
 from wlrmf.kernels import chunks
 from wlrmf.kernels import interrupts as holding
 from wlrmf.solvers import base
+from wlrmf.uncertainty.joint import Joint
 
 FEW = wlrmf.Stop(max_iter=4, gtol=0, ftol=0)
 
@@ -300,6 +301,22 @@ def test_r59_a_second_interrupt_does_not_stop_the_end_of_the_first():
             holding.check()
 
     twice()
+
+
+def test_r59_error_bars_hear_it(given, monkeypatch):
+    rows, row = [], Joint._row
+
+    def signalled(joint, j):
+        rows.append(j)
+        if len(rows) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return row(joint, j)
+
+    bars = wlrmf.fit(**given, stop=FEW).error_bars(kind="joint")
+    monkeypatch.setattr(Joint, "_row", signalled)
+    with pytest.raises(KeyboardInterrupt):
+        bars.std(np.arange(200), np.arange(200))
+    assert rows == [0, 1]
 
 
 def test_r60_another_error_of_a_callback_passes_and_its_state_is_whole(given):
