@@ -133,7 +133,8 @@ def fit(
     on_interrupt : {"raise", "return"}
         After Ctrl-C, which is heard between iterations and between chunks of rows: raise
         KeyboardInterrupt, whose ``partial_result`` is the model of the best point so far, or
-        return that model. Before the first point there is none: ``partial_result`` is None.
+        return that model. Before the first point there is none: ``partial_result`` is None. With
+        ``rank="auto"`` it has the rank that was reached; to go on, give that rank.
 
     Returns
     -------

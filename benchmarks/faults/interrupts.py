@@ -51,7 +51,8 @@ def problem(kind: str) -> dict[str, Any]:
 
 def blas() -> list[Any]:
     """The thread counts of all BLAS libraries."""
-    return [(each["filepath"], each["num_threads"]) for each in threadpool_info()]
+    found = [each for each in threadpool_info() if each["user_api"] == "blas"]
+    return [(each["filepath"], each["num_threads"]) for each in found]
 
 
 class _Alarm:
