@@ -512,20 +512,20 @@ class TestStarts:
         with pytest.raises(ValueError, match="`n_starts` must be 1"):
             wlrmf.fit(Y, rank=2, start=(W, X), n_starts=2)
         state = wlrmf.fit(Y, rank=2, stop=FEW).state
-        with pytest.raises(ValueError, match="other data, weights, pinned rows or ridge"):
+        with pytest.raises(ValueError, match="weighted sum of squares of Y"):
             wlrmf.fit(2 * Y, rank=2, start=state)
-        with pytest.raises(ValueError, match=r"this fit has \(30, 3\)"):
+        with pytest.raises(ValueError, match="its rank is 2, here it is 3"):
             wlrmf.fit(Y, rank=3, start=state)
 
     def test_a_state_belongs_to_its_pinned_rows_and_data(self, table):
         Y, _ = table
         state = wlrmf.fit(Y, rank=1, pinned_W=np.ones(30), stop=FEW).state
-        with pytest.raises(ValueError, match="State of other pinned rows"):
+        with pytest.raises(ValueError, match="its pinned rows or biases is"):
             wlrmf.fit(Y, rank=1, pinned_X=np.ones(20), start=state)
-        with pytest.raises(ValueError, match="other data, weights, pinned rows"):
+        with pytest.raises(ValueError, match="values of pinned rows"):
             wlrmf.fit(Y, rank=1, pinned_W=np.full(30, 2.0), start=state)
         tiny = wlrmf.fit(1e-6 * Y, rank=1, stop=FEW).state
-        with pytest.raises(ValueError, match="other data"):
+        with pytest.raises(ValueError, match="weighted sum of squares"):
             wlrmf.fit(1.001e-6 * Y, rank=1, start=tiny)
 
     def test_a_model_of_other_pinned_rows_as_start_keeps_the_new_ones(self, table):

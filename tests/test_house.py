@@ -35,6 +35,7 @@ FLOORS = {
     "folding": 4,
     "certificate": 3,
     "uncertainty": 3,
+    "checkpoint": 5,
     "model": 6,
     "path": 6,
     "start": 7,
@@ -53,7 +54,7 @@ FLOORS = {
     "cli": 13,
     "__main__": 14,
 }
-ITEMS = range(1, 57)  # of benchmarks/reliability.md
+ITEMS = (*range(1, 61), 63, *range(65, 69), *range(70, 73))  # of benchmarks/reliability.md
 TILES = ("vectors.py", "tiles.py", "gathers.py")  # written as LLVM code
 SOURCES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT)
 every_file = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

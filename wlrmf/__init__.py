@@ -12,6 +12,7 @@ from typing import Any
 from . import gradients, metrics, solvers, splits
 from .archive import ModelFormatError
 from .certificate import Certificate
+from .checkpoint import Checkpoint
 from .fit import fit
 from .model import Factorization, load
 from .result import Status
@@ -30,6 +31,7 @@ __version__ = version()
 
 __all__ = [
     "Certificate",
+    "Checkpoint",
     "ConvergenceWarning",
     "DataWarning",
     "ErrorBars",

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,10 +20,17 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["NpyHeader", "plain_dtype", "read_npy", "read_npy_header", "refusing", "replacing"]
 
 CHUNK = 1 << 20
 MAX_NPY_HEADER = 10_000
+FRESH = 60.0  # seconds for which an empty file may be one that is not locked yet
+TEMPORARY = ".wlrmf-{}.tmp"
 
 
 class NpyHeader(NamedTuple):
@@ -161,7 +169,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of `path` once the block has ended well.
 
     Until then the bytes go to a file of a unique name in the same directory, which is removed
-    after an error; whoever reads `path` sees the old file or the new one, whole.
+    after an error; whoever reads `path` sees the old file or the new one, whole. What a process
+    that was killed left behind is removed by the next writer there.
 
     Parameters
     ----------
@@ -189,15 +198,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     if existed and not target.is_file():
         # A rename would put a file in the place of, say, /dev/null.
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    temporary = target.parent / f".wlrmf-{secrets.token_hex(8)}.tmp"
+    _remove_abandoned(target.parent)
+    temporary = target.parent / TEMPORARY.format(secrets.token_hex(8))
     try:
         with open(temporary, "xb") as stream:
+            _lock(stream.fileno())
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        if existed:
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+            if existed:
+                shutil.copymode(target, temporary)
+            if os.name == "nt":
+                stream.close()
+            os.replace(temporary, target)  # before the lock ends with the stream
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
@@ -205,6 +218,27 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             error.filename = str(path)
         raise
     _sync_directory(target.parent)
+
+
+def _lock(handle: int) -> None:
+    """Say that this file is being written, for as long as it is open and the process lives."""
+    if fcntl is not None:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """Remove files that were being written by processes that are no more."""
+    for path in directory.glob(TEMPORARY.format("*")) if fcntl is not None else ():
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                about = os.fstat(handle)
+                if about.st_size or time.time() - about.st_mtime > FRESH:
+                    path.unlink()
+            finally:
+                os.close(handle)
 
 
 def _sync_directory(directory: Path) -> None:

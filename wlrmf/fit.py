@@ -19,7 +19,7 @@ from .progress import progress_bar
 from .result import Status
 from .runs import run_all
 from .solvers import SOLVERS, choose, get_solver
-from .solvers.base import End, State, Stop
+from .solvers.base import End, Solver, State, Stop
 from .start import read_pins, starts
 from .validation.arrays import read_names
 from .validation.cells import Cells, read_cells
@@ -60,6 +60,7 @@ def fit(
     callback: Callable[[State], Any] | None = None,
     progress: bool = False,
     throw: bool = False,
+    on_interrupt: str = "raise",
 ) -> Factorization:
     """Find W (rank × m) and X (rank × n) with Y ≈ WᵀX, every cell weighed on its own.
 
@@ -129,6 +130,11 @@ def fit(
         Show a progress bar (on a terminal, for fits longer than a second).
     throw : bool
         Raise `NotConvergedError` where the fit ends without success.
+    on_interrupt : {"raise", "return"}
+        After Ctrl-C, which is heard between iterations and between chunks of rows: raise
+        KeyboardInterrupt, whose ``partial_result`` is the model of the best point so far, or
+        return that model. Before the first point there is none: ``partial_result`` is None. With
+        ``rank="auto"`` it has the rank that was reached; to go on, give that rank.
 
     Returns
     -------
@@ -163,56 +169,75 @@ def fit(
     >>> print(model.success, round(float(model.predict(0, 2)), 3))
     True 4.0
     """
+    model: Factorization | None = None
+    try:
+        _check_plain(bias, callback, stop, on_interrupt)
+        number = read_starts(n_starts)
+        cells = read_cells(Y, mask, weights, baseline, dtype)
+        threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
+        row_reg, col_reg = read_reg(reg, cells.shape)
+        with one_blas_thread():
+            problem = build(cells, threads)
+            pins = read_pins(problem, pinned_W, pinned_X, bool(bias))
+            grows = read_grows(rank, start, number)
+            rank = 0 if grows else read_rank(rank, cells.shape, pins.pinned)
+            layout = replace(pins.layout, rank=rank)
+            check_memory(rank, cells.shape, layout.columns, cells.Y.dtype, threads)
+            objective = Objective(
+                problem,
+                spread_reg(row_reg, reg_scaling, problem.row_counts(), problem.dtype),
+                spread_reg(col_reg, reg_scaling, problem.col_counts(), problem.dtype),
+                layout,
+            )
+            chosen = _chosen(solver, objective, grows)
+            with progress_bar(progress, callback) as watch:
+                tests = stop or Stop()
+                if grows:
+                    chance = read_seed(seed)
+                    objective, end = grow(objective, pins, chosen, tests, chance, watch)
+                    ends = [end]
+                else:
+                    begins = starts(objective, pins, start, number, seed, chosen)
+                    ends = run_all(objective, chosen, begins, tests, watch, number is None)
+            model = _finish(
+                objective,
+                _best(ends),
+                has_bias=bool(bias),
+                solver=chosen.name,
+                start_values=tuple(end.best.value for end in ends),
+                row_reg=row_reg,
+                col_reg=col_reg,
+                reg_scaling=reg_scaling,
+                **_baseline_of(cells),
+                **dict(zip(("row_names", "col_names"), read_names(Y), strict=True)),
+            )
+        _raise_if_interrupted(model)
+        _tell(model, default_stop=stop is None, throw=throw)
+    except KeyboardInterrupt as interrupt:
+        interrupt.partial_result = model  # type: ignore[attr-defined]
+        if model is None or on_interrupt == "raise":
+            raise
+    return model
+
+
+def _check_plain(bias: Any, callback: Any, stop: Any, on_interrupt: Any) -> None:
+    """The arguments that no other function reads."""
     if not isinstance(bias, bool | np.bool_):
         raise TypeError(f"`bias` must be True or False; got {describe(bias)}")
     if callback is not None and not callable(callback):
         raise TypeError(f"`callback` must be callable; got {describe(callback)}")
     if stop is not None and not isinstance(stop, Stop):
         raise TypeError(f"`stop` must be a wlrmf.Stop; got {describe(stop)}")
-    number = read_starts(n_starts)
-    cells = read_cells(Y, mask, weights, baseline, dtype)
-    threads = available_threads() if n_threads is None else read_int(n_threads, "n_threads", 1)
-    row_reg, col_reg = read_reg(reg, cells.shape)
-    with one_blas_thread():
-        problem = build(cells, threads)
-        pins = read_pins(problem, pinned_W, pinned_X, bool(bias))
-        grows = read_grows(rank, start, number)
-        rank = 0 if grows else read_rank(rank, cells.shape, pins.pinned)
-        layout = replace(pins.layout, rank=rank)
-        check_memory(rank, cells.shape, layout.columns, cells.Y.dtype, threads)
-        objective = Objective(
-            problem,
-            spread_reg(row_reg, reg_scaling, problem.row_counts(), problem.dtype),
-            spread_reg(col_reg, reg_scaling, problem.col_counts(), problem.dtype),
-            layout,
+    if on_interrupt not in ("raise", "return"):
+        raise ValueError(
+            f'`on_interrupt` must be "raise" or "return"; got {describe(on_interrupt)}'
         )
-        if isinstance(solver, str) and solver == "auto":
-            chosen = SOLVERS["als"] if grows else choose(objective)
-        else:
-            chosen = get_solver(solver)
-        with progress_bar(progress, callback) as watch:
-            if grows:
-                chance = read_seed(seed)
-                objective, end = grow(objective, pins, chosen, stop or Stop(), chance, watch)
-                ends = [end]
-            else:
-                begins = starts(objective, pins, start, number, seed, chosen)
-                ends = run_all(objective, chosen, begins, stop or Stop(), watch, number is None)
-        values = tuple(end.best.value for end in ends)
-        model = _finish(
-            objective,
-            _best(ends),
-            has_bias=bool(bias),
-            solver=chosen.name,
-            start_values=values,
-            row_reg=row_reg,
-            col_reg=col_reg,
-            reg_scaling=reg_scaling,
-            **_baseline_of(cells),
-            **dict(zip(("row_names", "col_names"), read_names(Y), strict=True)),
-        )
-    _tell(model, default_stop=stop is None, throw=throw)
-    return model
+
+
+def _chosen(solver: Any, objective: Objective, grows: bool) -> Solver:
+    if isinstance(solver, str) and solver == "auto":
+        return SOLVERS["als"] if grows else choose(objective)
+    return get_solver(solver)
 
 
 def _best(ends: list[End]) -> End:
@@ -220,18 +245,26 @@ def _best(ends: list[End]) -> End:
     if ends[-1].chosen:
         return ends[-1]
     values = [end.best.value for end in ends]
-    return ends[int(np.nanargmin(values)) if np.isfinite(values).any() else 0]
+    best = ends[int(np.nanargmin(values)) if np.isfinite(values).any() else 0]
+    stopped = ends[-1].status is Status.INTERRUPTED
+    return best._replace(status=Status.INTERRUPTED) if stopped else best
 
 
 def _finish(objective: Objective, end: End, **about: Any) -> Factorization:
-    """End on a row solve, so that folding in a training row gives that row."""
-    point, deficient = end.best, 0
-    if end.status not in (Status.NOT_STARTED, Status.EXACT, Status.NOT_FINITE):
-        left, deficient = objective.best_W(point.W, point.X)
-        solved = State.start(objective, left, point.X)
-        if np.isfinite(solved.value):
-            point = replace(solved, first_norm=point.first_norm)
-    status = end.status if np.isfinite(point.value) else Status.NOT_FINITE
+    """End on a row solve, so that folding in a training row gives that row.
+
+    Not after an interrupt, when there is no more time.
+    """
+    point, deficient, status = end.best, 0, end.status
+    if status not in (Status.NOT_STARTED, Status.EXACT, Status.NOT_FINITE, Status.INTERRUPTED):
+        try:
+            left, deficient = objective.best_W(point.W, point.X)
+            solved = State.start(objective, left, point.X)
+            if np.isfinite(solved.value):
+                point = replace(solved, first_norm=point.first_norm)
+        except KeyboardInterrupt:
+            status = Status.INTERRUPTED
+    status = status if np.isfinite(point.value) else Status.NOT_FINITE
     return assemble(
         objective,
         point.W,
@@ -254,6 +287,11 @@ def _baseline_of(cells: Cells) -> dict[str, Any]:
         return {}
     uniform = bool((cells.u == cells.u[0]).all())
     return {"base_u": float(cells.u[0]) if uniform else cells.u, "base_v": cells.v}
+
+
+def _raise_if_interrupted(model: Factorization) -> None:
+    if model.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt(model.message)
 
 
 def _tell(model: Factorization, *, default_stop: bool, throw: bool) -> None:

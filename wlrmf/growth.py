@@ -91,42 +91,56 @@ def _grown(
     generator: np.random.Generator,
     callback: Callable[[State], Any] | None,
 ) -> tuple[Objective, End, float]:
-    """The same, and the bound on F that it ended by."""
-    stop, gap, change, wide = clock.whole, clock.whole.gap or GAP, FIRST, np.inf
-    watch = _Watch(callback)
+    """The same, and the bound on F that it ended by; an interrupt, too, is an end."""
     objective, state = _without_factors(objective, pins)
-    least = 0.0
-    while True:
-        most = min(SHORT, stop.max_iter - state.iteration)
-        test = clock.stop(gtol=0.0, ftol=change, max_iter=most, gap=None)
-        end = minimise(objective, solver, state, test, watch)
-        if end.status is Status.CALLBACK and watch.chosen is not None:
-            end = end._replace(best=watch.chosen)
-            objective = replace(objective, layout=watch.chosen.layout)
-        if end.status in (Status.CALLBACK, Status.NOT_FINITE):
-            return objective, end, least
-        objective, state = _trimmed(objective, end)
-        joined, above = _joined(objective, state, generator)
-        ridge = objective.ridge(state.W, state.X) / (state.value or 1.0)
-        now = 2 * above * ridge if ridge > 0 else above  # the gap, to first order in σ − 1
-        certified, tight = False, max(LEAST, TIGHT * gap**2)
-        if now <= gap and change <= tight:  # a bound costs more than the few iterations to get here
-            solved, _ = objective.best_W(state.W, state.X)  # where the fit will end
-            bound = certify(objective, solved, state.X, exact=False, tolerance=FINE * gap)
-            now, least, certified = bound.relative_gap, bound.lower_bound, bound.relative_gap <= gap
-        status = _ended(certified, state, clock)
-        if status is not None:
-            return objective, End(state, state, status), least
-        ended = end.status is not Status.MAX_ITER  # otherwise it can go on falling
-        if change <= LEAST and now > ENOUGH * wide and ended:
-            return objective, End(state, state, Status.UNCERTIFIED), least
-        if joined is not None and gap < now <= ENOUGH * wide:
-            change = EASE * now
-        else:  # fits ended too early: for the gap, for what joined, or without any
-            change = min(change / 10, max(EASE * now, tight) if now > gap else tight)
-        change, wide = max(LEAST, change), now
-        objective, state = joined or (objective, state)
-        state.trace.append(state.iteration, clock.seconds(), state.value, state.optimality)
+    stop, gap, change, wide, least = clock.whole, clock.whole.gap or GAP, FIRST, np.inf, 0.0
+    watch, tight = _Watch(callback), max(LEAST, TIGHT * gap**2)
+    try:
+        while True:
+            most = min(SHORT, stop.max_iter - state.iteration)
+            test = clock.stop(gtol=0.0, ftol=change, max_iter=most, gap=None)
+            end = minimise(objective, solver, state, test, watch)
+            if watch.chosen is not None:
+                layout = watch.chosen.layout
+                return replace(objective, layout=layout), end._replace(best=watch.chosen), least
+            if end.status in (Status.CALLBACK, Status.NOT_FINITE):
+                return objective, end, least
+            state = replace(end.best, iteration=end.last.iteration, trace=end.last.trace)
+            objective, state = _trimmed(objective, state)
+            joined, above = _joined(objective, state, generator)
+            now, certified = _likely_gap(objective, state, above), False
+            if now <= gap and change <= tight:  # a bound costs more than the iterations to get here
+                now, least = _bound(objective, state, gap)
+                certified = now <= gap
+            status = _ended(certified, state, clock)
+            if status is not None:
+                return objective, End(state, state, status), least
+            falls = end.status is Status.MAX_ITER  # the fit was cut, and can go on
+            if change <= LEAST and now > ENOUGH * wide and not falls:
+                return objective, End(state, state, Status.UNCERTIFIED), least
+            if joined is not None and gap < now <= ENOUGH * wide:
+                change = EASE * now
+            else:  # fits ended too early: for the gap, for what joined, or without any
+                change = min(change / 10, max(EASE * now, tight) if now > gap else tight)
+            change, wide = max(LEAST, change), now
+            objective, state = joined or (objective, state)
+            state.trace.append(state.iteration, clock.seconds(), state.value, state.optimality)
+    except KeyboardInterrupt as interrupt:
+        here = End(state, state, Status.INTERRUPTED)
+        return objective, getattr(interrupt, "end", here), least
+
+
+def _likely_gap(objective: Objective, state: State, above: float) -> float:
+    """The gap, to first order in σ − 1."""
+    ridge = objective.ridge(state.W, state.X) / (state.value or 1.0)
+    return 2 * above * ridge if ridge > 0 else above
+
+
+def _bound(objective: Objective, state: State, gap: float) -> tuple[float, float]:
+    """The gap where the fit will end, after a last row solve, and the bound it is above."""
+    solved, _ = objective.best_W(state.W, state.X)
+    bound = certify(objective, solved, state.X, exact=False, tolerance=FINE * gap)
+    return bound.relative_gap, bound.lower_bound
 
 
 class _Watch:
@@ -185,9 +199,8 @@ def _with_factors(
     return wider, replace(here, first_norm=first, iteration=state.iteration, trace=state.trace)
 
 
-def _trimmed(objective: Objective, end: End) -> tuple[Objective, State]:
-    """The best point of a fit, its factors balanced and orthogonal under the ridges, none idle."""
-    point = replace(end.best, iteration=end.last.iteration, trace=end.last.trace)
+def _trimmed(objective: Objective, point: State) -> tuple[Objective, State]:
+    """The point with its factors balanced and orthogonal under the ridges, none idle."""
     if objective.layout.rank == 0:
         return objective, point
     roots, bases, triangles = [], [], []

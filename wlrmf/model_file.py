@@ -88,19 +88,48 @@ def _fields(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> dict
     for name in ("row_reg", "col_reg", "base_u"):  # a number where it is the same for all
         value = fields[name]
         fields[name] = float(value) if value is not None and value.ndim == 0 else value
+    _check_vector("start_values", arrays["start_values"], "f", arrays["start_values"].size)
     fields["start_values"] = tuple(arrays["start_values"].tolist())
-    numbers = arrays["numbers"].tolist()
-    numbers += [0.0] * (len(numbers) == 3)  # an earlier version had no `rounding`
-    fields |= dict(zip(NUMBERS, numbers, strict=True))
-    fields["trace"] = Trace(**{name: arrays[f"trace_{name}"].tolist() for name in vars(Trace())})
+    numbers = np.append(arrays["numbers"], [0.0] * (arrays["numbers"].size == 3))  # no `rounding`
+    _check_vector("numbers", numbers, "f", len(NUMBERS))
+    fields |= dict(zip(NUMBERS, numbers.tolist(), strict=True))
+    fields["trace"] = unpack_trace(arrays)
     for name, kind in PLAIN.items():
         if type(header[name]) is not kind:
             raise ValueError(f"{name} is {header[name]!r}")
     fields |= {name: header[name] for name in PLAIN}
-    fields["layout"] = Layout(**{k: _count(k, v) for k, v in header["layout"].items()})
+    fields["layout"] = unpack_layout(header["layout"])
     fields["counts"] = Counts(**{k: _count(k, v) for k, v in header["counts"].items()})
     fields["status"] = Status[header["status"]]
     return fields
+
+
+def unpack_trace(arrays: Mapping[str, np.ndarray]) -> Trace:
+    """The trace that `pack` took: columns of one length."""
+    columns = {name: arrays[f"trace_{name}"] for name in vars(Trace())}
+    size = columns["iteration"].size
+    for name, column in columns.items():
+        empty = column.size == 0 == size  # an empty list is an array of floats
+        _check_vector(f"trace_{name}", column, "if" if empty or name != "iteration" else "i", size)
+    return Trace(**{name: column.tolist() for name, column in columns.items()})
+
+
+def unpack_layout(sizes: Mapping[str, Any]) -> Layout:
+    """The layout, whose fields are numbers of columns."""
+    return Layout(**{name: _count(name, value) for name, value in sizes.items()})
+
+
+def check_factors(factors: Mapping[str, np.ndarray], columns: int) -> None:
+    """Finite matrices of one float type, with so many columns and at least one row."""
+    for name, factor in factors.items():
+        if factor.ndim != 2 or factor.dtype not in (np.float32, np.float64):
+            raise ValueError(f"{name} is {factor.dtype} of shape {factor.shape}")
+        if factor.shape[1] != columns or len(factor) == 0:
+            raise ValueError(f"{name} has shape {factor.shape} for {columns} columns")
+        if not np.isfinite(factor).all():
+            raise ValueError(f"{name} is not finite")
+    if len({factor.dtype for factor in factors.values()}) > 1:
+        raise ValueError(", ".join(f"{name} is {f.dtype}" for name, f in factors.items()))
 
 
 def _count(name: str, value: Any) -> int:
@@ -112,25 +141,38 @@ def _count(name: str, value: Any) -> int:
 def _judge(fields: dict[str, Any]) -> None:
     """Shapes and types that the methods of a model rely on."""
     left, right, layout = fields["left"], fields["right"], fields["layout"]
-    for name, factor in (("left", left), ("right", right)):
-        if factor.ndim != 2 or factor.dtype not in (np.float32, np.float64):
-            raise ValueError(f"{name} is {factor.dtype} of shape {factor.shape}")
-        if factor.shape[1] != layout.columns or len(factor) == 0:
-            raise ValueError(f"{name} has shape {factor.shape} for {layout.columns} columns")
-    if left.dtype != right.dtype:
-        raise ValueError(f"left is {left.dtype}, right is {right.dtype}")
+    check_factors({"left": left, "right": right}, layout.columns)
     if fields["has_bias"] != (layout.both == 1) or layout.both > 1:
         raise ValueError(f"has_bias is {fields['has_bias']} with {layout.both} constant columns")
     if fields["has_bias"] and not (layout.pinned_X and layout.pinned_W):
         raise ValueError("biases without their columns")
-    for name, size in (
-        ("row_names", len(left)),
-        ("col_names", len(right)),
-        ("row_reg", len(left)),
-        ("col_reg", len(right)),
-        ("base_u", len(left)),
-        ("base_v", len(right)),
-    ):
+    for name, size in (("row_names", len(left)), ("col_names", len(right))):
+        if fields[name] is not None:
+            _check_vector(name, fields[name], "U", size)
+    for name, size in (("empty_rows", len(left)), ("empty_cols", len(right))):
+        _check_vector(name, fields[name], "iu", fields[name].size)
+        if not ((fields[name] >= 0) & (fields[name] < size)).all():
+            raise ValueError(f"{name} are not among {size}")
+    _judge_weights(fields)
+
+
+def _judge_weights(fields: dict[str, Any]) -> None:
+    """Ridges and baseline weights: finite and not negative, one or as many as there are rows."""
+    if (fields["base_u"] is None) != (fields["base_v"] is None):
+        raise ValueError("half a baseline")
+    if np.ndim(fields["base_v"]) == 0 and fields["base_v"] is not None:
+        raise ValueError("base_v is one number")
+    for name in ("row_reg", "col_reg", "base_u", "base_v"):
         value = fields[name]
-        if np.ndim(value) and np.shape(value) != (size,):
-            raise ValueError(f"{name} has shape {np.shape(value)}, not ({size},)")
+        if value is None:
+            continue
+        if np.ndim(value):
+            side = "left" if name in ("row_reg", "base_u") else "right"
+            _check_vector(name, value, "iuf", len(fields[side]))
+        if not (np.isfinite(value) & (np.asarray(value) >= 0)).all():
+            raise ValueError(f"{name} is negative or not finite")
+
+
+def _check_vector(name: str, array: np.ndarray, kinds: str, size: int) -> None:
+    if array.dtype.kind not in kinds or array.shape != (size,):
+        raise ValueError(f"{name} has shape {array.shape}, not ({size},), of {array.dtype}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -83,12 +84,22 @@ class Objective:
     def rounding(self) -> float:
         """A loss of this size is nothing but the rounding of Y."""
         eps = float(np.finfo(self.problem.dtype).eps)
-        return (64 * eps) ** 2 * self.problem.square_sum()
+        return (64 * eps) ** 2 * self.marks["squares"]
+
+    @cached_property
+    def marks(self) -> dict[str, Any]:
+        """Numbers that tell this objective from others, cheap to find and easy to name."""
+        return {
+            "cells": int(self.problem.row_counts().sum()),
+            "weight": self.problem.total_weight(),
+            "squares": self.problem.square_sum(),
+            "reg": [float(np.sum(reg, dtype=np.float64)) for reg in (self.reg_W, self.reg_X)],
+        }
 
     @cached_property
     def _mean_weight(self) -> float:
         """Of a cell, over all cells."""
-        return self.problem.total_weight() / (self.problem.shape[0] * self.problem.shape[1])
+        return self.marks["weight"] / (self.problem.shape[0] * self.problem.shape[1])
 
     def gradient_rounding(self, W: np.ndarray, X: np.ndarray) -> float:
         """A gradient of this norm can be nothing but the rounding of Y."""

@@ -79,7 +79,10 @@ class Path:
         generator: np.random.Generator,
         clock: Clock,
     ) -> None:
-        """Fill the shared columns of whole factors, in place, and move the coefficients."""
+        """Fill the shared columns of whole factors, in place, and move the coefficients.
+
+        An interrupt leaves them where they had come to, later factors 0.
+        """
         layout, problem = objective.layout, objective.problem
         weight = problem.total_weight() / problem.n_listed  # type: ignore[attr-defined]
         least = float(min(objective.reg_W.min(), objective.reg_X.min()))
@@ -97,10 +100,9 @@ class Path:
             ridge = max(s / FIRST, end)
             while True:
                 eased = objective.eased(q, ridge)
-                here = State.start(eased, left[:, columns], right[:, columns])
                 stop = clock.stop(gtol=0.0, ftol=CHANGE, max_iter=STEPS)
-                best = minimise(eased, VarPro(inexact=INEXACT), here, stop, clock.watch).best
-                left[:, columns], right[:, columns] = best.W, best.X
+                solver = VarPro(inexact=INEXACT)
+                move(eased, solver, (left, right), columns, stop, clock.watch)
                 if ridge <= end or clock.is_over():
                     break
                 ridge = max(ridge / self.fall, end)
@@ -119,3 +121,23 @@ class Path:
             noise = self.blur * generator.standard_normal(vectors.shape) / len(vectors) ** 0.5
             columns[:] = (vectors + noise) * (s / weight) ** 0.5
         return float(s[0])
+
+
+def move(
+    eased: Objective,
+    solver: VarPro,
+    factors: tuple[np.ndarray, np.ndarray],
+    columns: Any,
+    stop: Stop,
+    watch: Callable[[State], Any] | None,
+) -> None:
+    """Some steps at a larger ridge, of these columns, in place; an interrupt leaves them moved."""
+    left, right = factors
+    best = State.start(eased, left[:, columns], right[:, columns])
+    try:
+        best = minimise(eased, solver, best, stop, watch).best
+    except KeyboardInterrupt as interrupt:
+        best = interrupt.end.best if hasattr(interrupt, "end") else best
+        raise
+    finally:
+        left[:, columns], right[:, columns] = best.W, best.X

@@ -30,6 +30,9 @@ class Status(Enum):
         "try float64, smaller gtol and ftol, or a wider gap"
     )
     CALLBACK = "stopped by the callback"
+    INTERRUPTED = (
+        "interrupted; the best point before it is returned; go on with fit(..., start=model.state)"
+    )
     VALIDATION = "stopped early: the score on held-out data had got no better for some iterations"
     NOT_FINITE = (
         "met a value that is not finite; the best point before it is returned; "

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from .kernels.interrupts import check
 from .objective import Objective
 from .path import Clock
 from .result import SAME, Counts, Status, optima
@@ -20,10 +21,12 @@ from .solvers.base import End, Solver, State, Stop, minimise
 from .start import Start
 
 MOST = 100  # starts until the best value has recurred
+HEARD = 0.1  # seconds until an interrupt is, while runs in other threads are waited for
+Result = TypeVar("Result")
 
 
-class _Abandoned(Exception):
-    """Of a run that nobody waits for any more."""
+class _Abandoned(KeyboardInterrupt):
+    """Of a run that nobody waits for any more; like an interrupt, it leaves with its `end`."""
 
 
 def run_all(
@@ -40,6 +43,14 @@ def run_all(
     chance in them (paths agree too easily), or is 0 but for rounding, or after `MOST`. Without a
     callback as many run side by side as the problem has threads. Each run is the same, to the bit,
     for any number of them; so is the list, unless the seconds run out.
+
+    After an interrupt the last of them has its status, and the list ends with the point that the
+    run, or the best of those side by side, had come to.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If it came before there was any point.
     """
     clock, ends = Clock(stop), []
     by_chance: list[bool] = []
@@ -49,13 +60,20 @@ def run_all(
             by_chance.append(start.by_chance)
             yield start
 
-    with closing(_in_turn(objective, solver, taken(), clock, callback)) as runs:
-        for end in runs:
-            ends.append(end)
-            if end.status is Status.CALLBACK or clock.stop().max_seconds == 0:
-                break
-            if until_repeat and _recurred(ends, by_chance, objective.rounding):
-                break
+    try:
+        with closing(_in_turn(objective, solver, taken(), clock, callback)) as runs:
+            for end in runs:
+                ends.append(end)
+                if end.status is Status.CALLBACK or clock.stop().max_seconds == 0:
+                    break
+                if until_repeat and _recurred(ends, by_chance, objective.rounding):
+                    break
+    except KeyboardInterrupt as interrupt:
+        if hasattr(interrupt, "end"):
+            ends.append(interrupt.end)
+        if not ends:
+            raise
+        ends[-1] = ends[-1]._replace(status=Status.INTERRUPTED)
     return ends
 
 
@@ -108,13 +126,36 @@ def _side_by_side(
     try:
         waiting.extend(pool.submit(task, start) for start in islice(starts, threads))
         while waiting:
-            end, counts = waiting.popleft().result()
+            end, counts = _awaited(waiting[0])
+            waiting.popleft()
             objective.counts.add(counts)
             waiting.extend(pool.submit(task, start) for start in islice(starts, 1))
             yield end
+    except KeyboardInterrupt as interrupt:
+        over.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        ends = [end for end in map(_end_of, waiting) if end and np.isfinite(end.best.value)]
+        if ends:
+            interrupt.end = min(ends, key=lambda end: end.best.value)  # type: ignore[attr-defined]
+        raise
     finally:
         over.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _awaited(future: Future[Result]) -> Result:
+    """Its result, unless an interrupt comes first."""
+    while not wait([future], HEARD).done:
+        check()
+    return future.result()
+
+
+def _end_of(future: Future[tuple[End, Counts]]) -> End | None:
+    """Of a run that is over or was left."""
+    if future.cancelled():
+        return None
+    failure = future.exception()
+    return future.result()[0] if failure is None else getattr(failure, "end", None)
 
 
 def _run(

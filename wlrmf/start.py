@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +14,21 @@ import numpy as np
 from .leading import leading
 from .model import Factorization
 from .objective import Layout, Objective
-from .path import CHANGE, Clock, Path
+from .path import CHANGE, Clock, Path, move
 from .problem import Problem
-from .solvers.base import State, Stop, minimise
+from .result import Status
+from .solvers.base import End, State, Stop
 from .solvers.varpro import VarPro
 from .validation.errors import describe
 from .validation.options import read_factor, read_pinned, read_seed
 
+# What tells a state's objective from another, in words that name arguments.
+WORDS = {
+    "cells": "number of observed cells (Y, mask)",
+    "weight": "sum of weights (mask, weights, baseline)",
+    "squares": "weighted sum of squares of Y",
+    "reg": "sum of ridges over rows and columns (reg, reg_scaling)",
+}
 LEAST = 1e-3  # least singular value of a start against its largest: a zero factor never moves
 PATHS = Path(16, 1e-5), Path(8, 1e-3), Path(8, 1e-2)  # in this order
 BLURRED = Path(8, 1e-3, blur=0.5)
@@ -160,7 +169,8 @@ def _climbed(
 ) -> State:
     """The end of a path, its seconds in the trace."""
     left, right = _bare(objective, pins)
-    path.climb(objective, left, right, generator, clock)
+    with _left_at(objective, pins, generator, (left, right), clock):
+        path.climb(objective, left, right, generator, clock)
     return _timed(_begin(objective, left, right), clock)
 
 
@@ -172,10 +182,39 @@ def _released(
     operator = objective.problem.residual_operator(*_bare(objective, pins))
     s = leading(operator, 1, generator, begin.W.dtype)[1]
     eased = objective.eased(objective.layout.rank, EASED * float(s[0]))
-    here = State.start(eased, begin.W, begin.X)
     stop = clock.stop(gtol=0.0, ftol=CHANGE, max_iter=EASY_STEPS)
-    best = minimise(eased, VarPro(), here, stop, clock.watch).best
-    return _timed(_begin(objective, best.W, best.X), clock)
+    left, right = begin.W, begin.X
+    with _left_at(objective, pins, generator, (left, right), clock):
+        move(eased, VarPro(), (left, right), slice(None), stop, clock.watch)
+    return _timed(_begin(objective, left, right), clock)
+
+
+@contextmanager
+def _left_at(
+    objective: Objective,
+    pins: Pins,
+    generator: np.random.Generator,
+    factors: tuple[np.ndarray, np.ndarray],
+    clock: Clock,
+) -> Iterator[None]:
+    """An interrupt on the way to a start has the whole factors, as they are then, for its end.
+
+    The point to go on from is beside it: factors that have not joined are small, not 0.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        left, right = factors
+        here = _timed(_begin(objective, left, right), clock)
+        none = ~(left.any(axis=0) | right.any(axis=0))
+        by_chance = _random(objective, pins, generator)
+        near = State.start(
+            objective,
+            *(f + LEAST**0.5 * none * g for f, g in ((left, by_chance.W), (right, by_chance.X))),
+        )
+        last = replace(near, first_norm=here.first_norm, trace=here.trace)
+        interrupt.end = End(here, last, Status.INTERRUPTED)  # type: ignore[attr-defined]
+        raise
 
 
 def _timed(state: State, clock: Clock) -> State:
@@ -225,24 +264,40 @@ def _given(objective: Objective, pins: Pins, start: Any) -> State:
 
 
 def _given_state(objective: Objective, pins: Pins, start: State) -> State:
-    (m, n), columns = objective.problem.shape, objective.layout.columns
-    if (start.W.shape, start.X.shape) != ((m, columns), (n, columns)):
-        raise ValueError(
-            f"`start` is a State of factors {start.W.shape} and {start.X.shape}; this fit has "
-            f"{(m, columns)} and {(n, columns)}"
-        )
-    if start.layout != objective.layout:
-        raise ValueError(
-            f"`start` is a State of other pinned rows or biases, {start.layout}; this fit has "
-            f"{objective.layout}"
-        )
-    value = objective.value(start.W, start.X)
+    layout, problem = objective.layout, objective.problem
+    compared = {
+        "shape": ((len(start.W), len(start.X)), problem.shape),
+        "rank": (start.layout.rank, layout.rank),
+        "pinned rows or biases": (start.layout, layout),
+        "dtype": (str(start.W.dtype), str(problem.dtype)),
+    }
+    compared |= {
+        WORDS[name]: (start.marks[name], mark)
+        for name, mark in objective.marks.items()
+        if name in start.marks
+    }
+    for what, (its, ours) in compared.items():
+        if not _same(its, ours):
+            raise _stranger(what, its, ours)
     placed = start.W.copy(), start.X.copy()
-    pins.place(placed[0], placed[1], objective.layout)
-    same = all(np.array_equal(a, b) for a, b in zip(placed, (start.W, start.X), strict=True))
-    if not (same and abs(value - start.value) <= 1e-9 * abs(start.value)):
-        raise ValueError(
-            f"`start` is a State of other data, weights, pinned rows or ridge: its value is "
-            f"{start.value:.9g}, here it is {value:.9g}; give (W, X) to begin anew from there"
-        )
+    pins.place(placed[0], placed[1], layout)
+    if not all(np.array_equal(a, b) for a, b in zip(placed, (start.W, start.X), strict=True)):
+        raise _stranger("values of pinned rows, or mean of Y,", "others", "these")
+    value = objective.value(start.W, start.X)
+    if not _same(start.value, value):
+        raise _stranger("value with these Y, mask and weights", start.value, value)
     return start
+
+
+def _same(its: Any, ours: Any) -> bool:
+    """Equal, but for the rounding of numbers."""
+    if isinstance(ours, float | list):
+        return bool(np.allclose(its, ours, rtol=1e-9, atol=0))
+    return bool(its == ours)
+
+
+def _stranger(what: str, its: Any, ours: Any) -> ValueError:
+    return ValueError(
+        f"`start` is a State of another fit: its {what} is {its}, here it is {ours}; "
+        "give (W, X) to begin anew from there"
+    )

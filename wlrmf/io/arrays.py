@@ -34,7 +34,7 @@ def read_npz_matrix(path: str | os.PathLike[str], key: str | None) -> Table:
         raise DataFileError(f"is one sparse matrix; it has no key {key!r}")
     try:
         return Table(_sparse(sparse.load_npz(path)))
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise DataFileError(f"is not a whole sparse matrix: {error}") from error
 
 
@@ -106,10 +106,24 @@ def _dense(array: NDArray[Any]) -> NDArray[np.floating[Any]]:
 
 
 def _sparse(matrix: Any) -> sparse.csr_array | sparse.coo_array:
-    """Return a sound sparse matrix as it is (COO), or by rows."""
+    """Return a sound sparse matrix by rows if it is stored so, otherwise entry by entry.
+
+    Row pointers for a file that has none could take any amount of memory: its shape is a claim.
+    """
     if hasattr(matrix, "check_format"):
         matrix.check_format(full_check=True)
-    kind = sparse.coo_array if matrix.format == "coo" else sparse.csr_array
+    if matrix.format == "dia":
+        matrix = _entries_of_diagonals(matrix)
+    kind = sparse.csr_array if matrix.format == "csr" else sparse.coo_array
     result = kind(matrix)
     result.data = as_float(result.data)
     return result
+
+
+def _entries_of_diagonals(matrix: Any) -> sparse.coo_array:
+    """The entries other than 0 that lie within the shape; scipy's own way is over row pointers."""
+    cols = np.broadcast_to(np.arange(matrix.data.shape[1]), matrix.data.shape)
+    rows = cols - matrix.offsets.astype(np.int64)[:, None]
+    (m, n), there = matrix.shape, matrix.data != 0
+    there &= (rows >= 0) & (rows < m) & (cols < n)
+    return sparse.coo_array((matrix.data[there], (rows[there], cols[there])), shape=(m, n))

@@ -6,16 +6,18 @@ combined in the order of the chunks. So any number of threads returns the same b
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
+
+from .interrupts import check, held
 
 Result = TypeVar("Result")
 
@@ -60,7 +62,8 @@ def run(task: Callable[[int, int], Result], edges: np.ndarray, n_threads: int) -
     """``[task(lo, hi) for each chunk]``, computed by `n_threads` threads.
 
     The caller's is one of them; the others live for this call alone: nothing is left behind for a
-    fork to break, and after an exception or Ctrl-C each thread ends with the chunk it is in.
+    fork to break. After an exception or Ctrl-C each thread ends with the chunk it is in, and all
+    have ended when it is raised.
     """
     return run_with(lambda: None, lambda lo, hi, _: task(lo, hi), edges, n_threads)
 
@@ -73,34 +76,73 @@ def run_with(
 ) -> list[Result]:
     """``[task(lo, hi, room) for each chunk]``, where each thread has a ``room()`` of its own."""
     spans = [(int(lo), int(hi)) for lo, hi in itertools.pairwise(edges)]
-    n_threads = min(n_threads, len(spans))
-    if n_threads <= 1:
-        own = room()
-        return [task(lo, hi, own) for lo, hi in spans]
-
+    n_threads = max(1, min(n_threads, len(spans)))
     results: list[Any] = [None] * len(spans)
+    failures: list[BaseException | None] = [None] * n_threads
     queue = iter(range(len(spans)))
     turn = threading.Lock()
-    cancelled = threading.Event()
+    cancelled = False
 
-    def work() -> None:
-        own = room()
-        while not cancelled.is_set():
-            with turn:
-                k = next(queue, None)
-            if k is None:
-                return
-            results[k] = task(*spans[k], own)
-
-    with ThreadPoolExecutor(n_threads - 1, thread_name_prefix="wlrmf") as pool:
-        futures = [pool.submit(work) for _ in range(n_threads - 1)]
+    def work(me: int) -> None:
+        nonlocal cancelled
         try:
-            work()
-            for future in futures:
-                future.result()
+            own = room()
+            while not cancelled:
+                check()
+                with turn:
+                    k = next(queue, None)
+                if k is None:
+                    return
+                results[k] = task(*spans[k], own)
+        except BaseException as failure:
+            failures[me], cancelled = failure, True
+
+    with held():
+        _together(work, n_threads, turn)
+    failure = next(filter(None, failures), None)
+    if failure is not None:
+        try:
+            raise failure
         finally:
-            cancelled.set()
+            # the error's frames hold the list and itself: a ring that would keep arrays
+            failures.clear()
+            del failure
     return results
+
+
+def _together(work: Callable[[int], None], n_threads: int, turn: threading.Lock) -> None:
+    """``work(0)`` here and ``work(1)``, ... in threads that have ended when this returns.
+
+    By the low-level calls: `threading.Thread.start` waits for ever for a thread that dies of
+    hunger in its first lines. Here such a thread, and one that the system refuses, is done without.
+    """
+    begun: list[threading.Lock] = []
+    over = False
+
+    def helper(me: int, done: threading.Lock) -> None:
+        with turn:
+            if over:
+                return
+            begun.append(done)
+        try:
+            work(me)
+        finally:
+            done.release()
+
+    try:
+        for me in range(1, n_threads):
+            done = threading.Lock()
+            done.acquire()
+            _thread.start_new_thread(helper, (me, done))
+    except (RuntimeError, MemoryError):
+        pass  # no memory for a stack, or the interpreter is about to end
+    try:
+        work(0)
+    finally:
+        with turn:
+            over = True
+        for done in begun:
+            done.acquire()
 
 
 @contextmanager
@@ -108,18 +150,47 @@ def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread: our own threads call it, and its sums depend on its thread count.
 
     The limit is the whole process's, so holders are counted: the first sets it, the last restores
-    what was there before, in whatever order two fits in two threads come and go.
+    what was there before, in whatever order two fits in two threads come and go. Ctrl-C is held
+    too, and raised between chunks and iterations.
+
+    What other code sets while it is held has no effect, or ends with it. Where a BLAS has a count
+    for each thread (MKL, OpenBLAS on OpenMP), only the first holder's thread is held.
     """
     global _holders, _limiter
-    with _lock:
-        if _holders == 0:
-            _limiter = ThreadpoolController().limit(limits=1, user_api="blas")
-        _holders += 1
-    try:
-        yield
-    finally:
+    with held():
         with _lock:
-            _holders -= 1
             if _holders == 0:
-                _limiter.restore_original_limits()
-                _limiter = None
+                _take_blas()
+                _limiter = ThreadpoolController().limit(limits=1, user_api="blas")
+            _holders += 1
+        try:
+            yield
+        finally:
+            with _lock:
+                _holders -= 1
+                if _holders == 0:
+                    _take_blas()
+                    _limiter.restore_original_limits()
+                    _limiter = None
+                    _take_blas()  # for whichever thread is next
+
+
+def _take_blas() -> None:
+    """Let this thread set the thread count of OpenBLAS.
+
+    From threadpoolctl 3.8 on, the first thread to set it is the only one that can, for as long as
+    it lives: what others set is ignored without a word. Here it is the lock that keeps order.
+    """
+    release = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if release is not None:
+        release(force=True)
+
+
+def _forget_lock() -> None:
+    """A process that was forked has none of the threads that may have held the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)

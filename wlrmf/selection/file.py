@@ -51,8 +51,12 @@ def read(path: str | PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]
         rows = _rows(arrays, fields["n_folds"])
         model = header["model"]
         fields["model"] = None if model is None else Factorization(**unpack(arrays, model))
+        tried = {(row["rank"], row["reg"]) for row in rows}
+        ranks, regs = ({pair[k] for pair in tried} for k in (0, 1))
+        if not len(rows) == len(tried) == len(ranks) * len(regs):
+            raise ValueError("the table is not one row for each rank and ridge")
         for pair in (("rank", "reg"), ("best_rank", "best_reg")):
-            if not any((row["rank"], row["reg"]) == tuple(map(fields.get, pair)) for row in rows):
+            if tuple(map(fields.get, pair)) not in tried:
                 raise ValueError(f"{' and '.join(pair)} are not in the table")
         return fields, rows
 

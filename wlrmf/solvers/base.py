@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from ..certificate import certify
+from ..kernels import interrupts
 from ..objective import LISTED, Layout, Objective
 from ..result import Status, Trace
 from ..validation.errors import describe
@@ -97,6 +98,8 @@ class State:
         The way here.
     memory : dict
         What the solver carries from step to step.
+    marks : dict
+        What tells its objective from others; see `wlrmf.objective.Objective.marks`.
     """
 
     W: np.ndarray
@@ -109,13 +112,14 @@ class State:
     iteration: int = 0
     trace: Trace = field(default_factory=Trace)
     memory: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def start(cls, objective: Objective, W: np.ndarray, X: np.ndarray) -> State:
         """The state at a given point."""
         value, dW, dX = objective.value_and_grad(W, X)
         norm = inner(dW, dX, dW, dX) ** 0.5
-        return cls(W, X, value, dW, dX, first_norm=norm, layout=objective.layout)
+        return cls(W, X, value, dW, dX, norm, objective.layout, marks=objective.marks)
 
     def moved(self, objective: Objective, W: np.ndarray, X: np.ndarray, **memory: Any) -> State:
         """The next state, at (W, X)."""
@@ -205,9 +209,11 @@ class _Report:
         if state.value <= self.best.value:
             self.best = state
         self.record(state)
+        interrupts.check()
         if self.callback is not None:
             try:
-                self.callback(state)
+                with interrupts.released():
+                    self.callback(state)
             except StopIteration as wish:
                 raise _Finished(Status.CALLBACK, self.choice(wish.value)) from None
         status = self.test(previous, state)
@@ -301,6 +307,8 @@ def minimise(
     ------
     ValueError
         If the solver needs what the objective does not provide, or the gap a ridge.
+    KeyboardInterrupt
+        Whose `end` is the End so far.
     """
     missing = solver.needs - objective.provides
     if missing:
@@ -330,6 +338,9 @@ def minimise(
             return End(finished.choice, report.last, status, chosen=True)
     except np.linalg.LinAlgError:
         status = Status.NOT_FINITE
+    except KeyboardInterrupt as interrupt:
+        interrupt.end = End(report.best, report.last, Status.INTERRUPTED)  # type: ignore[attr-defined]
+        raise
     return End(report.best, report.last, status)
 
 

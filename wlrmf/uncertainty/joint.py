@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.interrupts import check
 from ..objective import Objective
 from .forms import BLIND, Inverses, forms, reciprocal
 from .freedom import Widths, determined, marks_of
@@ -94,6 +95,7 @@ class Joint:
         return forms(shares[own] - back.T @ shares[seen], self.values, size)
 
     def _row(self, j: int) -> _Row:
+        check()  # for Ctrl-C: a loop over rows may take long
         listing = self.objective.reduced.listing
         at = slice(listing.indptr[j], listing.indptr[j + 1])
         inverse = Inverses(*(part[j : j + 1] for part in self.own)).matrices[0]
