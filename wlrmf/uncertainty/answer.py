@@ -91,7 +91,8 @@ class ErrorBars:
         Returns
         -------
         ndarray or number
-            Of the broadcast shape; inf where the observed cells do not determine the prediction.
+            Of the broadcast shape; inf where the observed cells do not determine the prediction,
+            even if the noise is estimated as 0 and all others are 0.
         """
         shape = self._found.objective.problem.shape
         rows, cols = read_index(i, "i", shape[0]), read_index(j, "j", shape[1])
@@ -101,7 +102,7 @@ class ErrorBars:
         rows, cols, extra = np.broadcast_arrays(rows, cols, extra)
         with one_blas_thread():
             variance = self._found.variances(rows.reshape(-1), cols.reshape(-1))
-        return self.noise * np.sqrt(variance.reshape(rows.shape) + extra**2)[()]
+        return self._deviation(variance.reshape(rows.shape) + extra**2)[()]
 
     def interval(self, i: Any, j: Any, level: float = 0.9, *, sigma: Any = 0.0) -> tuple[Any, Any]:
         """Ends of the intervals that hold the true means with the probability `level`.
@@ -136,7 +137,7 @@ class ErrorBars:
         """
         layout, bias = self._found.objective.layout, self._has_bias
         with one_blas_thread():
-            left, right = (self.noise * np.sqrt(f) for f in self._found.factors)
+            left, right = (self._deviation(f) for f in self._found.factors)
         behind = layout.free_X.stop - bias
         return FactorStd(
             W=left[:, layout.shared].T,
@@ -146,6 +147,11 @@ class ErrorBars:
             W_coef=left[:, : layout.pinned_X - bias].T,
             X_coef=right[:, layout.shared.stop : behind].T,
         )
+
+    def _deviation(self, variance: np.ndarray) -> np.ndarray:
+        """Of variances in units of the noise's: what is not determined is so without noise too."""
+        finite = np.isfinite(variance)
+        return np.where(finite, self.noise * np.sqrt(np.where(finite, variance, 0)), np.inf)
 
     def __repr__(self) -> str:
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ class Joint:
             S[rows, : rows.stop] = T[i].T @ S[rows, : rows.stop]
             S[rows.start :, rows] = S[rows.start :, rows] @ T[i]
         values, Q = np.linalg.eigh(S)
-        basis = np.einsum("ipq,iqd->pid", T, Q.reshape(m, k, -1))
+        basis = np.einsum("ipq,iqd->pid", T, Q.reshape(m, k, m * k))
         gone = np.eye(reduced.gone.stop - reduced.gone.start)
         grams = long.row_grams(left[:, reduced.gone], np.arange(len(right)))
         own = Inverses.of(grams + reduced.reg_gone[:, None, None] * gone)
@@ -77,7 +78,9 @@ class Joint:
         u = self.left[kept][:, self.objective.reduced.gone]
         out, order = np.empty(len(i)), np.argsort(gone, kind="stable")
         rows, start = np.unique(gone[order], return_index=True)
-        for number, cells in zip(rows, np.split(order, start[1:]), strict=True):
+        edges = np.append(start, len(order))
+        for number, (first, last) in zip(rows, pairwise(edges), strict=True):
+            cells = order[first:last]
             row = self._row(int(number))
             own = Inverses(*(part[np.full(len(cells), number)] for part in self.own))
             out[cells] = self._through(row, kept[cells], u[cells]) + own.variances(u[cells])
@@ -179,7 +182,7 @@ class Joint:
             kept.append(np.einsum("pid,d->ip", self.basis, part))
             pull = n_gone - self._coupling(kept[-1], None)
             gone.append(np.einsum("jkl,jl->jk", self.own.matrices, pull))
-        return np.array(kept), np.array(gone)
+        return tuple(np.reshape(c, n.shape) for c, n in zip((kept, gone), N, strict=True))
 
     def _coupling(self, kept: Any, gone: Any) -> np.ndarray:
         """What J'A²J makes of a change of one factor in the other."""
