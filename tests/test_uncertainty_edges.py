@@ -10,6 +10,7 @@ from wlrmf.problem import build
 from wlrmf.uncertainty import freedom
 from wlrmf.uncertainty.joint import Joint
 from wlrmf.validation import read_cells
+from wlrmf.validation.errors import DataWarning
 
 both = pytest.mark.parametrize("kind", ["joint", "conditional"])
 
@@ -115,3 +116,87 @@ def test_biases_beside_known_rows_have_their_own_bars():
     wanted = np.sqrt(np.diag(np.linalg.inv(design @ design.T)))
     np.testing.assert_allclose(found.row_bias, np.full(12, wanted[1]))
     assert (model.error_bars(noise=1.0).factor_std().col_bias > 0).all()
+
+
+# Weights over many orders of magnitude: what is determined depends on where they are alone.
+
+LAYOUTS = Layout(0, 2, 0), Layout(1, 2, 1, 1), Layout(2, 1, 0), Layout(1, 0, 1, 1)
+
+
+def wide(rng, shape, share, layout):
+    """Cells with weights from 1e-6 to 1e6 at factors in general position."""
+    Y = np.where(rng.random(shape) < share, 1.0, np.nan)
+    Y[0, 0] = 1.0
+    weights = 10 ** rng.uniform(-6, 6, shape)
+    sizes = np.zeros(shape[0]), np.zeros(shape[1])
+    problem = build(read_cells(Y, weights=weights), 1)
+    left, right = (rng.standard_normal((size, layout.columns)) for size in shape)
+    return Objective(problem, *sizes, layout), left, right, np.isfinite(Y)
+
+
+@pytest.mark.parametrize("work", [1 << 32, 0], ids=["small", "large"])
+def test_weights_do_not_decide_what_is_determined(work, monkeypatch):
+    from wlrmf.uncertainty import joint as module
+
+    monkeypatch.setattr(module, "WORK", work)
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        layout = LAYOUTS[seed % 4]
+        shape, share = tuple(rng.integers(6, 14, 2)), rng.uniform(0.3, 0.9)
+        objective, left, right, seen = wide(rng, shape, share, layout)
+        J = naive.jacobian(layout, left, right)
+        s, Vt = np.linalg.svd(J[seen.ravel()])[1:]
+        rank = np.sum(s > 1e-10 * s[0])
+        joint = Joint.of(objective, left, right)
+        assert joint.parameters == rank
+        wanted = np.abs(J @ Vt[rank:].T).max(axis=1, initial=0) < 1e-8
+        found = np.isfinite(joint.variances(*np.indices(shape).reshape(2, -1)))
+        if work:
+            np.testing.assert_array_equal(found, wanted)
+        assert not (found & ~wanted).any()
+
+
+def test_a_staircase_of_cells_in_closed_form():
+    """Rank 1, a path of cells: relative variances add up along it, whatever the weights are."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        rows, cols = np.repeat(np.arange(7), 2)[1:], np.repeat(np.arange(7), 2)[:-1]
+        left, right = rng.uniform(0.5, 2, (2, 7, 1))
+        Y, weights = np.full((7, 7), np.nan), 10 ** rng.uniform(-7, 7, (7, 7))
+        Y[rows, cols] = 1.0
+        problem = build(read_cells(Y, weights=weights), 1)
+        joint = Joint.of(Objective(problem, np.zeros(7), np.zeros(7), Layout(0, 1, 0)), left, right)
+        P = left @ right.T
+        shares = 1 / (weights * P**2)[rows, cols]
+        wanted = (
+            np.array([shares[1:12].sum(), shares[3:6].sum(), shares[4]])
+            * P[[6, 3, 2], [0, 1, 2]] ** 2
+        )
+        found = joint.variances(np.array([6, 3, 2]), np.array([0, 1, 2]))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+        assert joint.parameters == 13
+
+
+def test_weights_too_far_apart_are_said():  # R29
+    Y, weights = sample(), np.ones((6, 5))
+    weights[0, 0] = 1e12
+    fit(Y, rank=1, weights=weights).error_bars()
+    weights[0, 0] = 1e14
+    with pytest.warns(DataWarning, match=r"go from 1 to 1e\+14: error bars"):
+        fit(Y, rank=1, weights=weights).error_bars()
+
+
+def test_deviations_of_1_with_a_nan_are_never_read_as_anything_else():  # R14, R23, R25
+    """1/σ of ones is a mask that says what is observed: a NaN in Y or in σ is an error."""
+    Y, sigma = sample(), np.ones((6, 5))
+    Y[1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"Y\[1, 2\] is nan but .* mask, which holds only 0 and 1"):
+        fit(Y, 1 / sigma, rank=1)
+    sigma[1, 2] = np.nan
+    with pytest.raises(ValueError, match=r"mask\[1, 2\] is nan .*; give 0 where a cell is missing"):
+        fit(Y, 1 / sigma, rank=1)
+    sigma[1, 2] = np.inf
+    found = fit(Y, 1 / sigma, rank=1).error_bars(noise="known")
+    assert found.n_observed == 29
+    with pytest.raises(ValueError, match="`sigma` must be finite"):
+        found.std(0, 0, sigma=np.nan)

@@ -18,6 +18,7 @@ from .freedom import Widths, counted, marks_of, n_cells, probed
 from .joint import Joint
 
 UNKNOWNS = 2000  # of the shorter factor, up to which "auto" is joint
+LEVEL = 1e13  # ratio of squared weights up to which the sums of all bars hold digits enough
 
 
 class FactorStd(NamedTuple):
@@ -198,7 +199,7 @@ def measure(
     Warns
     -----
     DataWarning
-        If ``"auto"`` comes to conditional ones.
+        If ``"auto"`` comes to conditional ones, or if weights differ by more than a factor of 1e13.
 
     Notes
     -----
@@ -238,6 +239,7 @@ def measure(
             raise ValueError(f"the factors must have a finite loss; got {chi2}")
         joint = _is_joint(objective, kind)
         found: Any = (Joint.of if joint else Conditional)(objective, left, right)
+        _check_level(objective)
         marks = marks_of(objective)
         cells = n_cells(objective, marks)
         parameters = found.parameters if joint else _parameters(objective, marks, left, right)
@@ -261,6 +263,21 @@ def _parameters(objective: Objective, marks: Any, left: np.ndarray, right: np.nd
     if objective.reg_W.any() or objective.reg_X.any():
         return probed(objective, left, right)
     return float(counted(objective, marks, Widths.of(objective, left, right)))
+
+
+def _check_level(objective: Objective) -> None:
+    """Warn of weights too far apart for float64."""
+    if "reduced" not in objective.provides:
+        return
+    weights = objective.reduced.listing.roots**2
+    weights = weights[weights > 0]
+    if weights.size and weights.max() > LEVEL * float(weights.min()):
+        warnings.warn(
+            f"the squared weights go from {weights.min():.3g} to {weights.max():.3g}: error bars "
+            "that rest on the lightest cells can be far off",
+            DataWarning,
+            stacklevel=4,
+        )
 
 
 def _per_degree(chi2: float, dof: float) -> float:
