@@ -74,8 +74,9 @@ def fit(
         and what is not stored is missing.
     mask : matrix, shape (m, n), optional
         The A of the formula. Boolean (or 0 and 1): which cells count; a NaN among them is an
-        error. Real: multiplies the residual, so it acts *squared*: give 1/σ for noise of standard
-        deviation σ; a NaN in Y is missing all the same.
+        error, also where this is 1/σ and every σ is 1: give 0 there. Real: multiplies the residual,
+        so it acts *squared*: give 1/σ for noise of standard deviation σ; a NaN in Y is missing all
+        the same, one in σ is an error.
     rank : int or "auto"
         Number of factors. With ``bias=True`` or pinned rows it may be 0. ``"auto"``, with a ridge:
         as many as the optimum over all ranks has; they join until that is certified to a relative

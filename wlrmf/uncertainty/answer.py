@@ -18,6 +18,7 @@ from .freedom import Widths, counted, marks_of, n_cells, probed
 from .joint import Joint
 
 UNKNOWNS = 2000  # of the shorter factor, up to which "auto" is joint
+LEVEL = 1e13  # ratio of squared weights up to which the sums of all bars hold digits enough
 
 
 class FactorStd(NamedTuple):
@@ -91,7 +92,8 @@ class ErrorBars:
         Returns
         -------
         ndarray or number
-            Of the broadcast shape; inf where the observed cells do not determine the prediction.
+            Of the broadcast shape; inf where the observed cells do not determine the prediction,
+            even if the noise is estimated as 0 and all others are 0.
         """
         shape = self._found.objective.problem.shape
         rows, cols = read_index(i, "i", shape[0]), read_index(j, "j", shape[1])
@@ -101,7 +103,7 @@ class ErrorBars:
         rows, cols, extra = np.broadcast_arrays(rows, cols, extra)
         with one_blas_thread():
             variance = self._found.variances(rows.reshape(-1), cols.reshape(-1))
-        return self.noise * np.sqrt(variance.reshape(rows.shape) + extra**2)[()]
+        return self._deviation(variance.reshape(rows.shape) + extra**2)[()]
 
     def interval(self, i: Any, j: Any, level: float = 0.9, *, sigma: Any = 0.0) -> tuple[Any, Any]:
         """Ends of the intervals that hold the true means with the probability `level`.
@@ -136,7 +138,7 @@ class ErrorBars:
         """
         layout, bias = self._found.objective.layout, self._has_bias
         with one_blas_thread():
-            left, right = (self.noise * np.sqrt(f) for f in self._found.factors)
+            left, right = (self._deviation(f) for f in self._found.factors)
         behind = layout.free_X.stop - bias
         return FactorStd(
             W=left[:, layout.shared].T,
@@ -146,6 +148,11 @@ class ErrorBars:
             W_coef=left[:, : layout.pinned_X - bias].T,
             X_coef=right[:, layout.shared.stop : behind].T,
         )
+
+    def _deviation(self, variance: np.ndarray) -> np.ndarray:
+        """Of variances in units of the noise's: what is not determined is so without noise too."""
+        finite = np.isfinite(variance)
+        return np.where(finite, self.noise * np.sqrt(np.where(finite, variance, 0)), np.inf)
 
     def __repr__(self) -> str:
         return (
@@ -192,7 +199,7 @@ def measure(
     Warns
     -----
     DataWarning
-        If ``"auto"`` comes to conditional ones.
+        If ``"auto"`` comes to conditional ones, or if weights differ by more than a factor of 1e13.
 
     Notes
     -----
@@ -232,6 +239,7 @@ def measure(
             raise ValueError(f"the factors must have a finite loss; got {chi2}")
         joint = _is_joint(objective, kind)
         found: Any = (Joint.of if joint else Conditional)(objective, left, right)
+        _check_level(objective)
         marks = marks_of(objective)
         cells = n_cells(objective, marks)
         parameters = found.parameters if joint else _parameters(objective, marks, left, right)
@@ -255,6 +263,21 @@ def _parameters(objective: Objective, marks: Any, left: np.ndarray, right: np.nd
     if objective.reg_W.any() or objective.reg_X.any():
         return probed(objective, left, right)
     return float(counted(objective, marks, Widths.of(objective, left, right)))
+
+
+def _check_level(objective: Objective) -> None:
+    """Warn of weights too far apart for float64."""
+    if "reduced" not in objective.provides:
+        return
+    weights = objective.reduced.listing.roots**2
+    weights = weights[weights > 0]
+    if weights.size and weights.max() > LEVEL * float(weights.min()):
+        warnings.warn(
+            f"the squared weights go from {weights.min():.3g} to {weights.max():.3g}: error bars "
+            "that rest on the lightest cells can be far off",
+            DataWarning,
+            stacklevel=4,
+        )
 
 
 def _per_degree(chi2: float, dof: float) -> float:

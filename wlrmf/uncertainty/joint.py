@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..kernels.interrupts import check
 from ..objective import Objective
-from .forms import BLIND, Inverses, forms, reciprocal
+from ..problem.reduced import Reduced
+from .forms import BLIND, Inverses, cut, forms, reciprocal
 from .freedom import Widths, determined, marks_of
 from .gauge import gauge
+from .panels import LEAST, WORK, Rows, inverses, root
 
 
 class _Row(NamedTuple):
@@ -41,12 +44,14 @@ class Joint:
     """
 
     objective: Objective
+    reduced: Reduced
     left: np.ndarray
     right: np.ndarray
     own: Inverses  # of the Gram matrices of the eliminated rows
     basis: np.ndarray  # (k, kept rows, directions): eigenvectors, scaled back
     values: np.ndarray  # (directions,)
     scalings: np.ndarray
+    unit: Joint | None  # the same with weights of 1, if that is another
 
     kind = "joint"
 
@@ -55,33 +60,55 @@ class Joint:
         """At whole factors in float64."""
         reduced = objective.reduced
         left, right = reduced.pair(W, X)
-        at = reduced.solve(left, right)._replace(right=right)
-        S, m, k = reduced.hessian(at), len(left), reduced.columns
-        problem = objective.problem
-        short, long = (problem.T, problem) if reduced.listing.flipped else (problem, problem.T)
-        blocks = short.row_grams(right[:, reduced.kept], np.arange(m))
-        T = Inverses.of(blocks + reduced.reg_kept[:, None, None] * np.eye(k)).scalings
-        for i in range(m):
-            rows = slice(i * k, (i + 1) * k)
-            S[rows, : rows.stop] = T[i].T @ S[rows, : rows.stop]
-            S[rows.start :, rows] = S[rows.start :, rows] @ T[i]
-        values, Q = np.linalg.eigh(S)
-        basis = np.einsum("ipq,iqd->pid", T, Q.reshape(m, k, -1))
-        gone = np.eye(reduced.gone.stop - reduced.gone.start)
-        grams = long.row_grams(left[:, reduced.gone], np.arange(len(right)))
-        own = Inverses.of(grams + reduced.reg_gone[:, None, None] * gone)
-        return cls(objective, left, right, own, np.ascontiguousarray(basis), values, T)
+        roots = reduced.listing.roots
+        if not reduced.bare or np.ptp(roots) == 0:
+            return cls._at(objective, reduced, left, right, None)
+        ones = replace(reduced, listing=replace(reduced.listing, roots=np.sign(roots)))
+        unit = cls._at(objective, ones, left, right, None)
+        return cls._at(objective, reduced, left, right, unit)
+
+    @classmethod
+    def _at(
+        cls,
+        objective: Objective,
+        reduced: Reduced,
+        left: np.ndarray,
+        right: np.ndarray,
+        unit: Joint | None,
+    ) -> Joint:
+        ranks = None if unit is None else unit.own.ranks
+        own = inverses(Rows.gone(reduced), left[:, reduced.gone], reduced.reg_gone, ranks)
+        blocks = inverses(Rows.kept(reduced), right[:, reduced.kept], reduced.reg_kept)
+        T, (m, k) = blocks.scalings, (len(left), reduced.columns)
+        if (reduced.listing.size + own.values.size) * (m * k) ** 2 <= WORK:
+            R = np.einsum("dip,ipq->diq", root(reduced, left, right, ranks), T)
+            _, s, Qt = np.linalg.svd(R.reshape(len(R), m * k))
+            values, Q = np.where(s > LEAST, s**2, 0), Qt.T
+        else:
+            S = _scaled(reduced.hessian(reduced.solve(left, right)._replace(right=right)), T)
+            values, Q = np.linalg.eigh(S)
+            values, Q = cut(values[::-1]), Q[:, ::-1]
+        if unit is not None:  # it has told the others already
+            rank = np.count_nonzero(unit.values)
+            values, Q = values[:rank], Q[:, :rank]
+        basis = np.einsum("ipq,iqd->pid", T, Q.reshape(m, k, len(values)))
+        basis = np.ascontiguousarray(basis)
+        return cls(objective, reduced, left, right, own, basis, values, T, unit)
 
     def variances(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Of the predictions of the cells (i, j), two vectors."""
-        kept, gone = (j, i) if self.objective.reduced.listing.flipped else (i, j)
-        u = self.left[kept][:, self.objective.reduced.gone]
+        kept, gone = (j, i) if self.reduced.listing.flipped else (i, j)
+        u = self.left[kept][:, self.reduced.gone]
         out, order = np.empty(len(i)), np.argsort(gone, kind="stable")
         rows, start = np.unique(gone[order], return_index=True)
-        for number, cells in zip(rows, np.split(order, start[1:]), strict=True):
+        edges = np.append(start, len(order))
+        for number, (first, last) in zip(rows, pairwise(edges), strict=True):
+            cells = order[first:last]
             row = self._row(int(number))
             own = Inverses(*(part[np.full(len(cells), number)] for part in self.own))
             out[cells] = self._through(row, kept[cells], u[cells]) + own.variances(u[cells])
+        if self.unit is not None:
+            out[np.isinf(self.unit.variances(i, j))] = np.inf
         return out
 
     def _through(self, row: _Row, kept: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -96,18 +123,18 @@ class Joint:
 
     def _row(self, j: int) -> _Row:
         check()  # for Ctrl-C: a loop over rows may take long
-        listing = self.objective.reduced.listing
+        listing = self.reduced.listing
         at = slice(listing.indptr[j], listing.indptr[j + 1])
         inverse = Inverses(*(part[j : j + 1] for part in self.own)).matrices[0]
         return _Row(
             listing.indices[at],
             listing.roots[at] ** 2,
             inverse,
-            self.right[j, self.objective.reduced.kept],
+            self.right[j, self.reduced.kept],
         )
 
     def _partner(self, rows: np.ndarray) -> np.ndarray:
-        return self.left[rows][:, self.objective.reduced.gone]
+        return self.left[rows][:, self.reduced.gone]
 
     def _shares(self, row: _Row, rows: np.ndarray) -> np.ndarray:
         """The directions' parts z_j' b_i of some kept rows."""
@@ -124,7 +151,7 @@ class Joint:
     @cached_property
     def _plain(self) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
         """Diagonal of H⁻ over kept and over eliminated rows, and the directions of no value."""
-        lam, blind = reciprocal(self.values), reciprocal(self.values) == 0
+        lam, blind = reciprocal(self.values), self.values == 0
         kept = np.einsum("pid,d->ip", self.basis**2, lam)
         gone = np.einsum("jkk->jk", self.own.matrices).copy()
         silent = np.empty((*gone.shape, int(blind.sum())))
@@ -136,8 +163,8 @@ class Joint:
     @cached_property
     def parameters(self) -> float:
         """Trace of the hat matrix: the rank of H, less what the ridges determine of it."""
-        reduced = self.objective.reduced
-        rank = float(self.own.ranks.sum() + np.count_nonzero(reciprocal(self.values)))
+        reduced, unit = self.reduced, self.unit or self
+        rank = float(unit.own.ranks.sum() + np.count_nonzero(unit.values))
         if reduced.bare:
             return rank
         kept, gone, _ = self._plain
@@ -151,20 +178,20 @@ class Joint:
         Of C = H⁻ that is the diagonal of PCP, P = I − N N', N an orthonormal basis of the gauge on
         the rows that the cells determine; those of the others are inf.
         """
-        reduced = self.objective.reduced
+        reduced = self.reduced
         known = self._determined()
         N = gauge(
             self.left[:, reduced.gone] * known[0][:, None],
             self.right[:, reduced.kept] * known[1][:, None],
         )
         CN = self._solve(N)
-        kept, gone, silent = self._plain
+        kept, gone, _ = self._plain
         inner = sum(np.einsum("aip,bip->ab", n, c) for n, c in zip(N, CN, strict=True))
         found = []
         for plain, n, c in zip((kept, gone), N, CN, strict=True):
             moved = 2 * c - np.einsum("ab,bip->aip", inner, n)
             found.append(np.maximum(plain - np.sum(n * moved, axis=0), 0))
-        for variance, rows, free in zip(found, known, self._free(N, silent), strict=True):
+        for variance, rows, free in zip(found, known, (self.unit or self)._free(N), strict=True):
             variance[free | ~rows] = np.inf
         out = tuple(np.zeros(factor.shape) for factor in (self.left, self.right))
         out[0][:, reduced.kept], out[1][:, reduced.gone] = found
@@ -181,11 +208,11 @@ class Joint:
             kept.append(np.einsum("pid,d->ip", self.basis, part))
             pull = n_gone - self._coupling(kept[-1], None)
             gone.append(np.einsum("jkl,jl->jk", self.own.matrices, pull))
-        return np.array(kept), np.array(gone)
+        return np.reshape(kept, N[0].shape), np.reshape(gone, N[1].shape)
 
     def _coupling(self, kept: Any, gone: Any) -> np.ndarray:
         """What J'A²J makes of a change of one factor in the other."""
-        reduced = self.objective.reduced
+        reduced = self.reduced
         moves = [np.zeros(factor.shape) for factor in (self.left, self.right)]
         if kept is not None:
             moves[0][:, reduced.kept] = kept
@@ -197,7 +224,7 @@ class Joint:
 
     def _determined(self) -> tuple[np.ndarray, np.ndarray]:
         """Kept and eliminated rows that the cells determine, by counting; with a ridge, all."""
-        reduced = self.objective.reduced
+        reduced = self.reduced
         if not reduced.bare:
             return np.ones(len(self.left), bool), np.ones(len(self.right), bool)
         factors = reduced.pair(self.left, self.right)
@@ -205,10 +232,9 @@ class Joint:
         assert marks is not None  # what is not listed has no `reduced`
         return reduced.pair(*determined(marks, Widths.of(self.objective, *factors)))
 
-    def _free(
-        self, N: tuple[np.ndarray, np.ndarray], silent: tuple[np.ndarray, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _free(self, N: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Rows that a direction of no value moves by more than the gauge does."""
+        silent = self._plain[2]
         inner = sum(np.einsum("aip,ipd->ad", n, s) for n, s in zip(N, silent, strict=True))
         found = []
         for n, s, T in zip(N, silent, (self.scalings, self.own.scalings), strict=True):
@@ -216,3 +242,13 @@ class Joint:
             found.append(np.einsum("ipd,ipd->i", rest, rest) > BLIND)
         found[1] |= self.own.ranks < self.own.values.shape[1]
         return found[0], found[1]
+
+
+def _scaled(S: np.ndarray, T: np.ndarray) -> np.ndarray:
+    """The lower triangle of T' S T, T block diagonal; in place."""
+    k = T.shape[1]
+    for i, block in enumerate(T):
+        rows = slice(i * k, (i + 1) * k)
+        S[rows, : rows.stop] = block.T @ S[rows, : rows.stop]
+        S[rows.start :, rows] = S[rows.start :, rows] @ block
+    return S

@@ -169,7 +169,8 @@ def _dense_cells(Y: np.ndarray, mask: Any, weights: Any, dtype: np.dtype) -> Cel
     missing = np.isnan(Y) if Y.dtype.kind == "f" else np.zeros((1, 1), bool)
     if missing.any():
         if says_observed:
-            _refuse(missing & (A2 > 0), Y, "marked observed by the mask")
+            why = "marked observed by the mask, which holds only 0 and 1"
+            _refuse(missing & (A2 > 0), Y, why)
         if A2 is None:
             A2 = (~missing).astype(dtype)
         else:
