@@ -182,6 +182,27 @@ def test_headers_that_json_cannot_hold_are_not_written(path, header, reason):
         archive.write(path, {}, header)
 
 
+@pytest.mark.parametrize(
+    "laid_out",
+    [
+        np.asfortranarray,
+        lambda W: np.repeat(W, 3, axis=1)[:, ::3],
+        lambda W: W[::-1][::-1],
+        lambda W: W.astype(W.dtype.newbyteorder()),
+    ],
+    ids=["fortran", "strided", "reversed", "swapped"],
+)
+def test_arrays_of_any_layout_are_read_back_equal(path, laid_out):  # R69
+    W = np.random.default_rng(0).standard_normal((7, 5))
+    given = laid_out(W)
+    np.testing.assert_array_equal(given, W)
+    archive.write(path, {"W": given}, HEADER)
+    read = archive.read(path)[0]["W"]
+    np.testing.assert_array_equal(read, W)
+    assert read.dtype == np.float64
+    assert read.dtype.isnative
+
+
 # R67: files that are not sound.
 
 
