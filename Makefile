@@ -8,20 +8,24 @@ PYTHON ?=
 PYTEST_ARGS =
 BENCH_ARGS =
 FUZZ_EXAMPLES = 4000
+FAULTS = 100
 KERNEL_TESTS = $(patsubst %,tests/test_%.py,fit gradients kernels laws metrics numerics \
   reliability solvers splits top validation varpro)
+PARALLEL_TESTS = $(patsubst %,tests/test_%.py,fit gradients kernels solvers splits top varpro)
 VENV = .venv
 PIP_INSTALL = $(VENV)/bin/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test lint bench reliability fuzz check-bounds nojit clean
+.PHONY: help demo test lint bench reliability fuzz faults parallel check-bounds nojit clean
 
 help:
 	@echo "make demo   fit the shipped flight delays, print a table, write a picture"
 	@echo "make test   run the tests; options: make test PYTEST_ARGS='-k archive'"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  measure wlrmf beside its peers; options: make bench BENCH_ARGS=--help"
-	@echo "make reliability  errors of row solves, fuzz, check-bounds and nojit: an hour"
+	@echo "make reliability  errors of row solves, and all five below but clean: two hours"
 	@echo "make fuzz   the laws over many more examples; options: make fuzz FUZZ_EXAMPLES=500"
+	@echo "make faults  interrupts, kills, little memory, spoilt files; options: make faults FAULTS=10"
+	@echo "make parallel  each test in four threads at once"
 	@echo "make check-bounds  the tests with every index of the kernels checked"
 	@echo "make nojit  the tests with the kernels as plain Python, but for the large ones"
 	@echo "make clean  remove .venv, caches and build results"
@@ -43,12 +47,20 @@ bench: $(VENV)/.installed-demo
 reliability: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m benchmarks.numerics
 	@$(MAKE) fuzz
+	@$(MAKE) faults
+	@$(MAKE) parallel
 	@$(MAKE) check-bounds
 	@$(MAKE) nojit
 
 fuzz: $(VENV)/.installed-test
 	@HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) \
 	  $(VENV)/bin/python -m pytest tests/test_laws.py $(PYTEST_ARGS)
+
+faults: $(VENV)/.installed-test
+	@$(VENV)/bin/python -m benchmarks.faults --count $(FAULTS)
+
+parallel: $(VENV)/.installed-test
+	@$(VENV)/bin/python -m pytest --parallel-threads=4 $(PARALLEL_TESTS) $(PYTEST_ARGS)
 
 # The checks are compiled in, so these kernels have a cache of their own.
 check-bounds: $(VENV)/.installed-test

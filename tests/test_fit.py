@@ -589,6 +589,7 @@ def test_progress_callback_and_log(table, caplog, capsys):
 
 
 @pytest.mark.large
+@pytest.mark.thread_unsafe(reason="other threads hold BLAS")  # R61
 def test_two_fits_in_two_threads_at_once():
     from threadpoolctl import threadpool_info
 
@@ -613,6 +614,7 @@ def test_two_fits_in_two_threads_at_once():
     assert threadpool_info() == before
 
 
+@pytest.mark.thread_unsafe(reason="other threads hold BLAS")  # R61
 def test_blas_threads_are_restored_after_an_error(table):
     from threadpoolctl import threadpool_info
 

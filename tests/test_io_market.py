@@ -1,6 +1,7 @@
 """Matrix Market files, held against scipy's writer."""
 
 import gzip
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_long_numbers_and_a_last_line_without_an_end(tmp_path, number, end):
         (REAL, "."),
         (REAL + "2 2 1\n", "ends before its first number"),
         (REAL + "2 2 2\n1 1 1.0\n", "promises 2 entries and holds 1"),
-        (REAL + "2 2 1\n1 1 1.0\n1 2 1.0\n", "promises 1 entries and holds 2"),
+        (REAL + "2 2 1\n1 1 1.0\n1 2 1.0\n", "promises 1 entries and holds more"),
         (REAL + "2 2 99999999999999\n1 1 1.0\n", "promises 99999999999999 entries"),
         (REAL + "2 2 2\n1 1 1\n3 1 1.0\n", r"entry 2 is at \(3, 1\) of a 2 × 2 matrix"),
         (REAL + "2 2 1\n1 0 1.0\n", r"entry 1 is at \(1, 0\)"),
@@ -107,3 +108,15 @@ def test_compressed_files_that_are_damaged(tmp_path):
         path.write_bytes(data)
         with pytest.raises(DataFileError, match=r"a\.mtx\.gz: "):
             read_matrix(path)
+
+
+def test_no_more_is_read_than_the_file_promises(tmp_path):  # R68
+    path = tmp_path / "A.mtx.gz"
+    with gzip.open(path, "wt") as stream:
+        stream.write(REAL + "1 1 1\n" + "1 1 1.0\n" * 300_000)
+    tracemalloc.start()
+    with pytest.raises(DataFileError, match="holds more"):
+        read_matrix(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000

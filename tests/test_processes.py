@@ -78,7 +78,7 @@ def left_of(given):
     return wlrmf.fit(**given).left
 
 
-def test_r57_fits_in_spawned_processes_and_in_loky(given):
+def test_fits_in_spawned_processes_and_in_loky(given):  # R57
     wanted = left_of(given)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         np.testing.assert_array_equal(pool.apply_async(left_of, (given,)).get(120), wanted)
@@ -87,14 +87,14 @@ def test_r57_fits_in_spawned_processes_and_in_loky(given):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_r62_an_import_starts_and_changes_nothing():
+def test_an_import_starts_and_changes_nothing():  # R62
     found = run(PLAIN)
     assert found["same"]
     assert found["threads"] == 1
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is cached without the JIT")
-def test_r62_no_home_and_no_place_for_a_cache(tmp_path):
+def test_no_home_and_no_place_for_a_cache(tmp_path):  # R62
     file = tmp_path / "a file"
     file.touch()
     wanted = run(PLAIN)["value"]
@@ -104,7 +104,7 @@ def test_r62_no_home_and_no_place_for_a_cache(tmp_path):
 
 @pytest.mark.large
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_r64_a_fit_takes_the_memory_that_is_stated(dtype):
+def test_a_fit_takes_the_memory_that_is_stated(dtype):  # R64
     pytest.importorskip("resource", reason="this system does not tell how much memory was used")
     taken, stated = run(LARGE, dtype)
     assert 0.3 * stated < taken <= 1.05 * stated

@@ -25,11 +25,12 @@ def read_mtx_matrix(path: str | os.PathLike[str]) -> Table:
     if field == "complex":
         raise DataFileError("holds complex numbers")
     width = 1 if layout == "array" else 2 if field == "pattern" else 3
-    body = _read_body(path, width) if entries else np.empty((0, width))
+    body = _read_body(path, width, entries) if entries else np.empty((0, width))
     if layout == "array":
         return Table(_dense(body[:, 0], rows, cols, symmetry))
     if len(body) != entries:
-        raise DataFileError(f"promises {entries} entries and holds {len(body)}")
+        held = len(body) if len(body) < entries else "more"
+        raise DataFileError(f"promises {entries} entries and holds {held}")
     place = body[:, :2]
     within = (place >= 1) & (place <= (rows, cols)) & (place == np.floor(place))
     if not within.all():
@@ -48,18 +49,19 @@ def read_mtx_matrix(path: str | os.PathLike[str]) -> Table:
     return Table(sparse.coo_array((values, (i, j)), shape=(rows, cols)))
 
 
-def _read_body(path: str | os.PathLike[str], width: int) -> NDArray[np.float64]:
-    """Read the lines of numbers that follow the line of sizes."""
+def _read_body(path: str | os.PathLike[str], width: int, entries: int) -> NDArray[np.float64]:
+    """Read the lines of numbers that follow the line of sizes, one more than promised at most."""
     opened: Any = gzip.open if os.fspath(path).lower().endswith(".gz") else open
     stream: TextIO
     # Any byte is a letter of latin-1: what a comment is written in does not matter.
     with opened(path, "rt", encoding="latin-1") as stream:
-        telling = (line for line in stream if line.strip() and not line.startswith("%"))
+        telling = (line for line in stream if line.lstrip()[:1] not in ("", "%"))
         next(telling, None)  # the line of sizes
         first = next(telling, None)
         if first is None:
             raise DataFileError("ends before its first number")
-        body = np.loadtxt(itertools.chain([first], stream), comments="%", ndmin=2)
+        lines = itertools.chain([first], itertools.islice(telling, entries))
+        body = np.loadtxt(lines, comments="%", ndmin=2)
     if body.shape[1] != width:
         raise DataFileError(f"has {body.shape[1]} numbers a line; {width} are wanted")
     return body
@@ -84,4 +86,5 @@ def _dense(
 
 def _check_count(held: int, promised: int) -> None:
     if held != promised:
-        raise DataFileError(f"promises {promised} numbers and holds {held}")
+        found = held if held < promised else "more"
+        raise DataFileError(f"promises {promised} numbers and holds {found}")
