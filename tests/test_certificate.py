@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import strategies as st
-from scipy.sparse.linalg import aslinearoperator
 
 import wlrmf
 from wlrmf import Stop, fit, model_file, spectral
-from wlrmf.certificate import certify
+from wlrmf.certificate import certify, hoped_gap
 from wlrmf.objective import Layout, Objective
 from wlrmf.problem import build
+from wlrmf.problem.residuals import Residuals
 from wlrmf.validation import read_cells
 from wlrmf.validation.errors import DataWarning
 
@@ -37,7 +37,7 @@ def matrix_of(s, shape, seed=0):
     V, _ = np.linalg.qr(rng.standard_normal((n, len(s))))
     left, right = rng.uniform(0.5, 2, m), rng.uniform(0.5, 2, n)
     B = (U * s) @ V.T
-    return spectral.Scaled(aslinearoperator(B / left[:, None] / right), left, right), B
+    return spectral.Scaled(Residuals.of(B / left[:, None] / right), left, right), B
 
 
 SPECTRA = {
@@ -52,20 +52,34 @@ SPECTRA = {
 }
 
 
-@both_ways
+@pytest.mark.parametrize("way", ["exact", "formed", "products"])
 @pytest.mark.parametrize("shape", [(60, 40), (40, 90), (300, 320)])
 @pytest.mark.parametrize("name", SPECTRA)
-def test_bounds_enclose_a_known_norm(name, shape, exact):
+def test_bounds_enclose_a_known_norm(name, shape, way):
+    exact = way == "exact"
     s = SPECTRA[name]
     for seed in range(3):
         matrix, B = matrix_of(s, shape, seed)
-        norm = spectral.largest(matrix, exact)
+        norm = spectral.largest(matrix, exact, formed=way == "formed")
         assert norm.estimate <= s.max() * (1 + 1e-13)
         assert s.max() * (1 - 1e-13) <= norm.bound <= s.max() * (1 + 1e-6)
         assert norm.verified == ("exact" if exact else 1 - 1e-10)
         for vector in norm.u, norm.v:
             assert np.linalg.norm(vector) == pytest.approx(1)
         assert norm.u @ (B / s.max()) @ norm.v == pytest.approx(norm.estimate / s.max())
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (20, 50)])
+def test_pairs_are_those_of_an_svd_beside_what_is_taken(shape):
+    rng = np.random.default_rng(0)
+    matrix, B = matrix_of(np.linspace(1, 9, 15), shape)
+    taken = [np.linalg.qr(rng.standard_normal((size, 4)))[0] for size in shape]
+    left, right = (np.eye(len(Q)) - Q @ Q.T for Q in taken)
+    wanted = np.linalg.svd(left @ B @ right)
+    U, s, V = spectral.pairs(matrix, *taken, 6)
+    np.testing.assert_allclose(s, wanted.S[:6], rtol=1e-12)
+    product = (wanted.U[:, :6] * wanted.S[:6]) @ wanted.Vh[:6]
+    np.testing.assert_allclose((U * s) @ V.T, product, atol=1e-12)
 
 
 def test_few_steps_give_a_wide_bound_that_holds(monkeypatch):
@@ -85,7 +99,7 @@ def test_a_direction_that_the_start_does_not_see(monkeypatch):
     v = np.random.default_rng(1).standard_normal(30)
     v -= b * (b @ v) / (b @ b)
     B = np.eye(30) + 4 * np.outer(v, v) / (v @ v)
-    matrix = spectral.Scaled(aslinearoperator(B), np.ones(30), np.ones(30))
+    matrix = spectral.Scaled(Residuals.of(B), np.ones(30), np.ones(30))
     assert spectral.largest(matrix, False).bound < 2
     assert spectral.largest(matrix, True).bound >= 5
 
@@ -95,7 +109,7 @@ def test_a_direction_that_the_start_does_not_see(monkeypatch):
 def test_a_zero_matrix_and_thin_ones(shape, exact):
     for fill in (0.0, 2.0):
         B = np.full(shape, fill)
-        matrix = spectral.Scaled(aslinearoperator(B), np.ones(shape[0]), np.ones(shape[1]))
+        matrix = spectral.Scaled(Residuals.of(B), np.ones(shape[0]), np.ones(shape[1]))
         norm = spectral.largest(matrix, exact)
         size = fill * np.sqrt(B.size)
         assert size * (1 - 1e-13) <= norm.bound <= size * (1 + 1e-6)
@@ -289,6 +303,31 @@ def test_random_points_are_certified_by_the_formula(structure):
     s = np.clip(cross / square, 0, 1 / sigma)
     assert answer.sigma_max == pytest.approx(sigma)
     assert answer.lower_bound == pytest.approx(2 * s * cross - s * s * square, rel=1e-6)
+
+
+@structures
+@pytest.mark.parametrize("rounds", [0, 3, 30])
+def test_the_gap_that_may_be_hoped_for(structure, rounds):
+    """The same formula with the norm on the spans of the factors; never above the gap itself."""
+    layout = Layout(2, 2, 1, 1)
+    objective = objective_of(structure, layout)
+    W, X = sweep(objective, *point_of(objective, 4), rounds)
+    value, dW, dX = objective.value_and_grad(W, X)
+    found = hoped_gap(objective, W, X, value, dW, dX)
+    T, C = naive.dense_twin(objective.problem)
+    R, r, c = naive.residual(T, C, W, X), objective.reg_W, objective.reg_X
+    scaled = R / np.sqrt(r[:, None] * c)
+    spans = [
+        np.linalg.qr(np.sqrt(reg)[:, None] * factor[:, 2:4])[0] for reg, factor in ((r, W), (c, X))
+    ]
+    sigma = max(np.linalg.norm(scaled @ spans[1], 2), np.linalg.norm(scaled.T @ spans[0], 2))
+    cross = np.sum(R * (T - W[:, -1:] @ X[:, -1:].T))
+    square = naive.loss(T, C, W, X)
+    square += np.sum((R @ X[:, :2]) ** 2 / r[:, None])
+    square += np.sum((R.T @ W[:, 4:5]) ** 2 / c[:, None])
+    s = np.clip(cross / square, 0, 1 / sigma)
+    assert found == pytest.approx(1 - (2 * s * cross - s * s * square) / value, rel=1e-6)
+    assert found <= certify(objective, W, X).relative_gap * (1 + 1e-9)
 
 
 # Laws.

@@ -109,6 +109,9 @@ def test_residual_operator(structure, side):
         operator = given.residual_operator(W, X)
         close(operator @ np.eye(given.shape[1]), residual(*dense_twin(given), W, X), np.float64)
         assert dot_test(operator) < 1e-14
+        for some, wanted in (operator, operator.matmat), (operator.T, operator.rmatmat):
+            close(some.rows(2, 5), (wanted(np.eye(some.shape[1])))[2:5], np.float64)
+            assert some.rows(2, 1000).shape == (some.shape[0] - 2, some.shape[1])
 
 
 @sides

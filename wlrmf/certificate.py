@@ -13,6 +13,8 @@ from .objective import Objective
 from .problem import Problem, widened
 
 SIGNIFICANT = 1e-6  # share of the value that a further factor must be worth to be spoken of
+FINE = 0.3  # tolerance of a bound, against the gap it is for
+SPANNED = 1e-10  # square of a direction's size, against the largest, below which it is rounding
 SLACK = 256  # roundings that the sums of a bound may be off by
 
 
@@ -148,7 +150,8 @@ def certify(
             return Certificate(value, 0.0, np.inf, np.inf, "exact")
         exact = spectral.is_small(problem.shape) if exact is None else bool(exact)
         error = _entry_error(problem, scaled, left, right) if exact else 0.0
-        norm = spectral.largest(scaled, exact, error, tolerance)
+        flat = spectral.is_flat(problem.shape, problem.nnz)
+        norm = spectral.largest(scaled, exact, error, tolerance, formed=flat)
         free = slice(0, layout.columns - layout.both)
         parts = -0.5 * np.einsum("ik,ik->i", dW[:, free], left[:, free], dtype=np.float64)
         penalty = _coefficients(dW[:, : layout.pinned_X], reg_W) + _coefficients(
@@ -160,6 +163,59 @@ def certify(
     return Certificate(
         value, least, norm.estimate, norm.bound, norm.verified, direction, min(gain, value)
     )
+
+
+def hoped_gap(
+    objective: Objective, W: np.ndarray, X: np.ndarray, value: float, dW: np.ndarray, dX: np.ndarray
+) -> float:
+    """The relative gap if no singular value were above those that the factors themselves meet.
+
+    The true one is no smaller, so it tells when to look for a bound. It takes no pass over the
+    data: at `value` and its gradient, the products of residuals and factors are in the gradient.
+    """
+    layout, ridges = objective.layout, (objective.reg_W, objective.reg_X)
+    sides = []
+    for factor, d, free, reg in zip(
+        (W, X), (dW, dX), (layout.free_W, layout.free_X), ridges, strict=True
+    ):
+        moved = factor[:, free].astype(np.float64)
+        products = reg[:, None] * moved - 0.5 * d[:, free]  # RX and R'W
+        sides.append((moved, products))
+    (w, RX), (x, RW) = sides
+    loss = value - objective.ridge(W, X)
+    beside = slice(layout.rank, None)  # pinned in W, of which X has the coefficients
+    cross = loss + float(np.sum(w * RX)) + float(np.sum((x * RW)[:, beside]))
+    square = loss + _coefficients(-2 * RX[:, : layout.pinned_X], ridges[0])
+    square += _coefficients(-2 * RW[:, beside], ridges[1])
+    if cross <= 0 or square <= 0:
+        return 1.0
+    met = (
+        _met(RX[:, layout.pinned_X :], x[:, : layout.rank], *ridges),
+        _met(RW[:, : layout.rank], w[:, layout.pinned_X :], *ridges[::-1]),
+    )
+    s = min(cross / square, 1 / max(met) if max(met) > 0 else np.inf)
+    return (value - s * (2 * cross - s * square)) / value
+
+
+def _met(RX: np.ndarray, X: np.ndarray, reg: np.ndarray, other: np.ndarray) -> float:
+    """The largest singular value of scaled residuals on the span of a scaled factor."""
+    squares, E = np.linalg.eigh(X.T @ (other[:, None] * X))
+    kept = squares > SPANNED * squares.max(initial=0)
+    if not kept.any():
+        return 0.0
+    on = _inverse_root(reg)[:, None] * (RX @ (E[:, kept] / np.sqrt(squares[kept])))
+    return float(np.sqrt(np.linalg.eigvalsh(on.T @ on)[-1]))
+
+
+def certify_end(
+    objective: Objective, left: np.ndarray, right: np.ndarray, gap: float
+) -> Certificate:
+    """The bound where a fit that is here will end: after a last row solve.
+
+    No finer than it takes to tell whether the gap is met.
+    """
+    solved, _ = objective.best_W(left, right)
+    return certify(objective, solved, right, exact=False, tolerance=FINE * gap)
 
 
 def scaled_residuals(objective: Objective, left: np.ndarray, right: np.ndarray) -> spectral.Scaled:

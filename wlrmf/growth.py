@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from .certificate import certify, scaled_residuals
+from .certificate import certify_end, scaled_residuals
 from .leading import leading
 from .objective import Objective
 from .path import Clock
 from .problem import widened
 from .result import Status
-from .solvers.base import FINE, End, Solver, State, Stop, check_ridges, minimise
-from .spectral import Scaled
+from .solvers.base import End, Solver, State, Stop, check_ridges, minimise
+from .spectral import EIGEN, Scaled, is_flat, pairs
 from .start import Pins
 
 GAP = 1e-4  # that ends it, where the caller's `Stop` has none
@@ -94,11 +94,11 @@ def _grown(
     """The same, and the bound on F that it ended by; an interrupt, too, is an end."""
     objective, state = _without_factors(objective, pins)
     stop, gap, change, wide, least = clock.whole, clock.whole.gap or GAP, FIRST, np.inf, 0.0
-    watch, tight = _Watch(callback), max(LEAST, TIGHT * gap**2)
+    watch, tight, aim = _Watch(callback), max(LEAST, TIGHT * gap**2), None
     try:
         while True:
             most = min(SHORT, stop.max_iter - state.iteration)
-            test = clock.stop(gtol=0.0, ftol=change, max_iter=most, gap=None)
+            test = clock.stop(gtol=0.0, ftol=change, max_iter=most, gap=aim)
             end = minimise(objective, solver, state, test, watch)
             if watch.chosen is not None:
                 layout = watch.chosen.layout
@@ -106,41 +106,42 @@ def _grown(
             if end.status in (Status.CALLBACK, Status.NOT_FINITE):
                 return objective, end, least
             state = replace(end.best, iteration=end.last.iteration, trace=end.last.trace)
-            objective, state = _trimmed(objective, state)
-            joined, above = _joined(objective, state, generator)
-            now, certified = _likely_gap(objective, state, above), False
-            if now <= gap and change <= tight:  # a bound costs more than the iterations to get here
-                now, least = _bound(objective, state, gap)
+            point = _trimmed(objective, state)
+            certified, least = end.status is Status.GAP, max(least, end.least)
+            if certified and point.objective.layout.rank == objective.layout.rank:
+                point = _Point(objective, state.W, state.X, state.value)  # as it was certified
+            else:
+                certified = False
+            joined, above = (None, 0.0) if certified else _joined(point, generator)
+            now = _likely_gap(point, above)
+            aim = gap if now <= gap else None  # a look costs more than the iterations to get here
+            if now <= gap and change <= tight and not certified:
+                bound = certify_end(point.objective, point.W, point.X, gap)
+                now, least = bound.relative_gap, max(least, bound.lower_bound)
                 certified = now <= gap
             status = _ended(certified, state, clock)
-            if status is not None:
-                return objective, End(state, state, status), least
             falls = end.status is Status.MAX_ITER  # the fit was cut, and can go on
             if change <= LEAST and now > ENOUGH * wide and not falls:
-                return objective, End(state, state, Status.UNCERTIFIED), least
+                status = status or Status.UNCERTIFIED
+            if status is not None:
+                objective, state = point.solved().after(state)
+                return objective, End(state, state, status), least
             if joined is not None and gap < now <= ENOUGH * wide:
                 change = EASE * now
             else:  # fits ended too early: for the gap, for what joined, or without any
                 change = min(change / 10, max(EASE * now, tight) if now > gap else tight)
             change, wide = max(LEAST, change), now
-            objective, state = joined or (objective, state)
+            objective, state = (joined or point).after(state)
             state.trace.append(state.iteration, clock.seconds(), state.value, state.optimality)
     except KeyboardInterrupt as interrupt:
         here = End(state, state, Status.INTERRUPTED)
         return objective, getattr(interrupt, "end", here), least
 
 
-def _likely_gap(objective: Objective, state: State, above: float) -> float:
+def _likely_gap(point: _Point, above: float) -> float:
     """The gap, to first order in σ − 1."""
-    ridge = objective.ridge(state.W, state.X) / (state.value or 1.0)
+    ridge = point.objective.ridge(point.W, point.X) / (point.value or 1.0)
     return 2 * above * ridge if ridge > 0 else above
-
-
-def _bound(objective: Objective, state: State, gap: float) -> tuple[float, float]:
-    """The gap where the fit will end, after a last row solve, and the bound it is above."""
-    solved, _ = objective.best_W(state.W, state.X)
-    bound = certify(objective, solved, state.X, exact=False, tolerance=FINE * gap)
-    return bound.relative_gap, bound.lower_bound
 
 
 class _Watch:
@@ -184,80 +185,103 @@ def _without_factors(objective: Objective, pins: Pins) -> tuple[Objective, State
     return objective, State.start(objective, left, right)
 
 
-def _with_factors(
-    objective: Objective, state: State, W: np.ndarray, X: np.ndarray
-) -> tuple[Objective, State]:
-    """These factors in place of those that there are, all else as it is."""
-    shared, dtype = objective.layout.shared, objective.problem.dtype
-    wider = replace(objective, layout=replace(objective.layout, rank=W.shape[1]))
-    left, right = (
-        np.hstack([whole[:, : shared.start], part, whole[:, shared.stop :]]).astype(dtype)
-        for whole, part in ((state.W, W), (state.X, X))
-    )
-    here = State.start(wider, left, right)
-    first = state.first_norm or here.first_norm  # without factors there may have been no gradient
-    return wider, replace(here, first_norm=first, iteration=state.iteration, trace=state.trace)
+class _Point(NamedTuple):
+    """Factors between two fits, without a gradient: between two points there may be a third."""
+
+    objective: Objective
+    W: np.ndarray
+    X: np.ndarray
+    value: float = np.nan
+
+    @classmethod
+    def of(
+        cls, objective: Objective, state: State | _Point, W: np.ndarray, X: np.ndarray
+    ) -> _Point:
+        """These factors in place of those that there are, all else as it is."""
+        shared, dtype = objective.layout.shared, objective.problem.dtype
+        wider = replace(objective, layout=replace(objective.layout, rank=W.shape[1]))
+        left, right = (
+            np.hstack([whole[:, : shared.start], part, whole[:, shared.stop :]]).astype(dtype)
+            for whole, part in ((state.W, W), (state.X, X))
+        )
+        return cls(wider, left, right)
+
+    def solved(self) -> _Point:
+        """After a last row solve, as a bound is."""
+        return self._replace(W=self.objective.best_W(self.W, self.X)[0])
+
+    def after(self, state: State) -> tuple[Objective, State]:
+        """Where a fit goes on that has come to `state`."""
+        here = State.start(self.objective, self.W, self.X)
+        first = state.first_norm or here.first_norm  # without factors there may have been none
+        here = replace(here, first_norm=first, iteration=state.iteration, trace=state.trace)
+        return self.objective, here
 
 
-def _trimmed(objective: Objective, point: State) -> tuple[Objective, State]:
-    """The point with its factors balanced and orthogonal under the ridges, none idle."""
-    if objective.layout.rank == 0:
-        return objective, point
-    roots, bases, triangles = [], [], []
-    for whole, reg in ((point.W, objective.reg_W), (point.X, objective.reg_X)):
+class _Basis(NamedTuple):
+    """root · factor = Q R, with the root of its ridge."""
+
+    Q: np.ndarray
+    R: np.ndarray
+    root: np.ndarray
+
+    @classmethod
+    def of(cls, objective: Objective, whole: np.ndarray, reg: np.ndarray) -> _Basis:
         root = np.sqrt(reg.astype(np.float64))[:, None]
-        Q, R = np.linalg.qr(root * whole[:, objective.layout.shared])
-        roots.append(root)
-        bases.append(Q)
-        triangles.append(R)
-    U, s, Vt = np.linalg.svd(triangles[0] @ triangles[1].T)
+        return cls(*np.linalg.qr(root * whole[:, objective.layout.shared]), root)
+
+
+def _bases(objective: Objective, W: np.ndarray, X: np.ndarray) -> tuple[_Basis, _Basis]:
+    return (_Basis.of(objective, W, objective.reg_W), _Basis.of(objective, X, objective.reg_X))
+
+
+def _trimmed(objective: Objective, state: State) -> _Point:
+    """The factors balanced and orthogonal under the ridges, none idle."""
+    if objective.layout.rank == 0:
+        return _Point(objective, state.W, state.X, state.value)
+    bases = _bases(objective, state.W, state.X)
+    U, s, Vt = np.linalg.svd(bases[0].R @ bases[1].R.T)
     W, X = (
         np.divide(Q @ (side * np.sqrt(s)), root, where=root > 0, out=np.zeros_like(Q))
-        for Q, side, root in zip(bases, (U[:, : len(s)], Vt.T[:, : len(s)]), roots, strict=True)
+        for (Q, _, root), side in zip(bases, (U[:, : len(s)], Vt.T[:, : len(s)]), strict=True)
     )
     for cut in CUTS:
         stay = s > cut * s.max(initial=0)
-        trimmed = _with_factors(objective, point, W[:, stay], X[:, stay])
-        if trimmed[1].value <= point.value:  # those that a fit would make vanish only cost
+        point = _Point.of(objective, state, W[:, stay], X[:, stay])
+        point = point._replace(value=point.objective.value(point.W, point.X))
+        if point.value <= state.value:  # those that a fit would make vanish only cost
             break
-    return trimmed
+    return point
 
 
-def _joined(
-    objective: Objective, state: State, generator: np.random.Generator
-) -> tuple[tuple[Objective, State] | None, float]:
+def _joined(point: _Point, generator: np.random.Generator) -> tuple[_Point | None, float]:
     """With factors along the singular vectors whose values are above 1, and by how much one is."""
-    scaled = scaled_residuals(objective, state.W, state.X)
-    rank = objective.layout.rank
-    room = min(objective.problem.shape) - rank
-    if room < 1:
+    objective, W, X, _ = point
+    scaled, shared = scaled_residuals(objective, W, X), objective.layout.shared
+    rank, shape = objective.layout.rank, objective.problem.shape
+    if rank >= min(shape):
         return None, 0.0
-    shared = objective.layout.shared
-    taken = [
-        np.linalg.qr(np.sqrt(reg.astype(np.float64))[:, None] * whole[:, shared])[0]
-        for whole, reg in ((state.W, objective.reg_W), (state.X, objective.reg_X))
-    ]
-    operator = _beside(scaled, *taken)
-    U, s, V = leading(operator, min(room, max(FEWEST, rank)), generator, np.dtype(np.float64))
+    most = min(min(shape) - rank, max(FEWEST, rank))
+    U, V = (basis.Q for basis in _bases(objective, W, X))
+    if is_flat(shape, objective.problem.nnz, EIGEN):
+        U, s, V = pairs(scaled, U, V, most)
+    else:
+        U, s, V = leading(_beside(scaled, U, V), most, generator, np.dtype(np.float64))
     above = s > 1
     if not above.any():
         return None, 0.0
     excess = np.sqrt(s[above] - 1)
-    dW, dX = U[:, above] * excess, V[:, above] * excess
-    dW, dX = scaled.left[:, None] * dW, scaled.right[:, None] * dX
-    none = np.zeros_like(dW), np.zeros_like(dX)
-    W, X = state.W[:, shared], state.X[:, shared]
-    wider, still = _with_factors(
-        objective, state, *(np.hstack(pair) for pair in ((W, none[0]), (X, none[1])))
-    )
+    dW = scaled.left[:, None] * U[:, above] * excess
+    dX = scaled.right[:, None] * V[:, above] * excess
+    wider = ((0, 0), (0, dW.shape[1]))
+    still = _Point.of(objective, point, *(np.pad(f[:, shared], wider) for f in (W, X)))
     ways = [np.zeros_like(factor) for factor in (still.W, still.X)]
     new = slice(shared.stop, shared.stop + dW.shape[1])
     ways[0][:, new], ways[1][:, new] = dW, dX
-    t = wider.best_step(still.W, still.X, *ways)
+    t = still.objective.best_step(still.W, still.X, *ways)
     if not t > 0:
         return None, 0.0
-    joined = _with_factors(objective, state, np.hstack([W, t * dW]), np.hstack([X, t * dX]))
-    return joined, float(s[0] - 1)
+    return still._replace(W=still.W + t * ways[0], X=still.X + t * ways[1]), float(s[0] - 1)
 
 
 def _beside(scaled: Scaled, U: np.ndarray, V: np.ndarray) -> LinearOperator:

@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
-from scipy.sparse.linalg import LinearOperator
+
+from .problem.residuals import Residuals
 
 DENSE_SIDE = 3000  # smaller side up to which a Cholesky factorization takes a second or less
 DENSE_CELLS = 1 << 24  # of a matrix that is formed for it: 128 MiB
+GRAM, EIGEN = 16_000, 1000  # multiplications an entry that B B' may take, and B B' = UΛU'
 SLAB = 256  # rows of it that are formed at a time
 STEPS = 500  # of Lanczos at most,
 BASIS = 1 << 25  # and numbers in its basis
@@ -46,7 +48,7 @@ class Norm(NamedTuple):
 class Scaled(NamedTuple):
     """diag(left) · operator · diag(right)."""
 
-    operator: LinearOperator
+    operator: Residuals
     left: np.ndarray
     right: np.ndarray
 
@@ -69,9 +71,8 @@ class Scaled(NamedTuple):
         """Its rows, some at a time."""
         m = self.shape[0]
         for lo in range(0, m, SLAB):
-            some = np.eye(m, min(SLAB, m - lo), -lo)
-            rows = np.asarray(self.operator.rmatmat(some), np.float64).T
-            yield self.left[lo : lo + SLAB, None] * rows * self.right
+            some = slice(lo, lo + SLAB)
+            yield self.left[some, None] * self.operator.rows(lo, lo + SLAB) * self.right
 
 
 def is_small(shape: tuple[int, int]) -> bool:
@@ -80,8 +81,19 @@ def is_small(shape: tuple[int, int]) -> bool:
     return min(m, n) <= DENSE_SIDE and m * n <= DENSE_CELLS
 
 
+def is_flat(shape: tuple[int, int], entries: int, most: int = GRAM) -> bool:
+    """Whether a matrix's product with its transpose costs less than many with vectors."""
+    short, long = sorted(shape)
+    return is_small(shape) and short * short * long <= most * entries
+
+
 def largest(
-    matrix: Scaled, exact: bool, entry_error: float = 0.0, tolerance: float = TOLERANCE
+    matrix: Scaled,
+    exact: bool,
+    entry_error: float = 0.0,
+    tolerance: float = TOLERANCE,
+    *,
+    formed: bool = False,
 ) -> Norm:
     """σ_max of a matrix, with a bound from above.
 
@@ -89,11 +101,13 @@ def largest(
     ----------
     matrix : Scaled, shape (m, n)
     exact : bool
-        Whether to verify the bound by a Cholesky factorization, for which the matrix is formed.
+        Whether to verify the bound by a Cholesky factorization.
     entry_error : float
         Frobenius norm of what rounding may have done to the matrix: it is added to the bound.
     tolerance : float
         Distance of the squares of estimate and bound, relative, that is near enough if not exact.
+    formed : bool
+        Whether to form BB' for a bound by it in any case: of a flat matrix, that is faster.
 
     Returns
     -------
@@ -107,28 +121,51 @@ def largest(
     are twice what he needs), and BB' was formed to within (n + 2) ε ‖B‖_F². So
     σ² ≤ τ + (m + 2) ε m τ + (n + 2) ε ‖B‖_F², without chance. If it breaks down, τ grows.
 
-    Otherwise the bound is `lanczos`'s and holds with a probability of 1 − 1e-10.
+    Otherwise, and if B is not formed, the bound is `lanczos`'s and holds with a probability of
+    1 − 1e-10.
     """
     m, n = matrix.shape
     if m > n:
-        return _turned(largest(matrix.T, exact, entry_error, tolerance))
+        return _turned(largest(matrix.T, exact, entry_error, tolerance, formed=formed))
     scale = _size(matrix)  # squares must not overflow or vanish
     matrix = matrix._replace(left=matrix.left / scale)
-    if exact:
+    formed = formed or exact
+    if formed:
         B = np.vstack(list(matrix.slabs()))
         K = B @ B.T
-        ritz = lanczos(lambda x: K @ x, m)
-        square = _verified(K, n, ritz)
+        ritz = lanczos(lambda x: K @ x, m, tolerance, bounded=exact)
         v = ritz.vector @ B
     else:
         turned = matrix.T
         ritz = lanczos(lambda x: matrix.times(turned.times(x)), m, tolerance)
         v = turned.times(ritz.vector)
-        square = ritz.bound + 1e3 * float(np.finfo(matrix.operator.dtype).eps) * ritz.value
+    margin = 1e3 * float(np.finfo(matrix.operator.dtype).eps)
+    square = _verified(K, n, ritz, tolerance) if formed else ritz.bound + margin * ritz.value
     estimate = float(np.linalg.norm(v))
     v = v / estimate if estimate > 0 else v
     bound = scale * max(estimate, float(np.sqrt(square))) + entry_error
     return Norm(scale * estimate, bound, "exact" if exact else 1 - FAILURE, ritz.vector, v)
+
+
+def pairs(
+    matrix: Scaled, U: np.ndarray, V: np.ndarray, most: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Leading singular vectors, and values, of (I − UU') B (I − VV'), for U and V orthonormal.
+
+    From the eigenvectors of its product with its transpose, which is formed: values far below the
+    largest have half the digits.
+    """
+    m, n = matrix.shape
+    if m > n:
+        right, s, left = pairs(matrix.T, V, U, most)
+        return left, s, right
+    B = np.vstack(list(matrix.slabs()))
+    B -= U @ (U.T @ B)
+    B -= (B @ V) @ V.T
+    squares, left = np.linalg.eigh(B @ B.T)
+    s, left = np.sqrt(np.maximum(squares[::-1][:most], 0)), left[:, ::-1][:, :most]
+    right = np.divide(B.T @ left, s, where=s > 0, out=np.zeros((n, len(s))))
+    return left, s, right
 
 
 def _size(matrix: Scaled) -> float:
@@ -149,7 +186,11 @@ def frobenius(first: Scaled, second: Scaled | None = None) -> float:
 
 
 def lanczos(
-    product: Callable[[np.ndarray], np.ndarray], size: int, tolerance: float = TOLERANCE
+    product: Callable[[np.ndarray], np.ndarray],
+    size: int,
+    tolerance: float = TOLERANCE,
+    *,
+    bounded: bool = True,
 ) -> Ritz:
     """Largest eigenvalue of a symmetric operator K without negative ones, from both sides.
 
@@ -181,7 +222,8 @@ def lanczos(
         if last or (k + 1) % EVERY == 0:
             theta, vectors = eigh_tridiagonal(diagonal[: k + 1], beside[:k])
             bound = theta[-1] if ended else _above(theta, beside[: k + 1], t)
-            if last or bound <= theta[-1] * (1 + tolerance):
+            off = bound - theta[-1] if bounded else beside[k] * abs(vectors[-1, -1])
+            if last or off <= tolerance * theta[-1]:
                 break
         v = w / beside[k]
     vector = vectors[:, -1] @ done
@@ -206,10 +248,11 @@ def _above(theta: np.ndarray, beside: np.ndarray, t: float) -> float:
     return float(theta[-1] + np.exp(high))
 
 
-def _verified(K: np.ndarray, n: int, ritz: Ritz) -> float:
+def _verified(K: np.ndarray, n: int, ritz: Ritz, tolerance: float) -> float:
     """A bound on the largest eigenvalue of the m × m product BB' that was computed as K."""
     m, trace = len(K), float(np.trace(K))
-    tried = [ritz.value * (1 + 1e-9), ritz.value * (1 + 1e-7), ritz.bound * (1 + 1e-7)]
+    tried = [ritz.value * (1 + share * tolerance) for share in (0.01, 1, 10, 100)]
+    tried = [tau for tau in tried if tau < ritz.bound] + [ritz.bound * (1 + tolerance)]
     tried += [ritz.bound * 2**k for k in range(1, 64)]
     for tau in tried:
         shifted = -K

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
 
 from . import grams, least_norm
 from .observed import Observed
 from .protocol import Fixed, Rows
+from .residuals import Side
 
 
 class Baseline(Observed):
@@ -84,22 +84,18 @@ class Baseline(Observed):
         shared = dW @ self._gram(X, self.v) + W @ self._gram(dX, self.v, X)
         return super()._gn_rows(W, X, dW, dX) + self.u[:, None] * shared.astype(self.dtype)
 
-    def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
-        stored, u, v = super().residual_operator(W, X), self.u[:, None], self.v[:, None]
+    def _residual_side(self, W: np.ndarray, X: np.ndarray) -> Side:
+        stored, u, v = super()._residual_side(W, X), self.u[:, None], self.v[:, None]
         if not (W.any() and X.any()):
             return stored
 
-        def forward(x: np.ndarray) -> np.ndarray:
-            x = x.reshape(self.shape[1], -1)
-            return stored @ x - u * (W @ (X.T @ (v * x)))
+        def times(x: np.ndarray) -> np.ndarray:
+            return stored.times(x) - u * (W @ (X.T @ (v * x)))
 
-        def backward(w: np.ndarray) -> np.ndarray:
-            w = w.reshape(self.shape[0], -1)
-            return stored.rmatmat(w) - v * (X @ (W.T @ (u * w)))
+        def rows(lo: int, hi: int) -> np.ndarray:
+            return stored.rows(lo, hi) - (u[lo:hi] * W[lo:hi]) @ (v * X).T
 
-        return LinearOperator(
-            self.shape, forward, backward, matmat=forward, rmatmat=backward, dtype=self.dtype
-        )
+        return Side(times, rows)
 
     def row_grams(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
         u, v = self.u.astype(np.float64), self.v.astype(np.float64)

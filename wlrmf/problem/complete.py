@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
-from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks
 from . import grams
 from .dense import Dense
 from .observed import Observed
 from .protocol import Fixed, Rows
+from .residuals import Residuals
 
 EXACT_SVD = 500  # smaller side up to which the full decomposition is also the fast one
 
@@ -36,7 +36,7 @@ class Complete(Dense):
     def mean(self) -> float:
         return float(self.Y.mean(dtype=np.float64))
 
-    def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+    def start_operator(self, W: np.ndarray, X: np.ndarray) -> Residuals:
         return self.residual_operator(W, X)
 
     def total_weight(self) -> float:

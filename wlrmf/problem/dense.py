@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve
-from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from ..kernels import chunks
 from ..kernels import dense as kernels
@@ -19,6 +18,7 @@ from . import grams, least_norm
 from .listing import Listing
 from .observed import Observed
 from .protocol import Fixed, Rows
+from .residuals import Residuals
 
 BLOCK = 1 << 16  # cells of a temporary, so that it stays in cache between the GEMM and the kernel
 TILE = 8  # rows of a tile
@@ -205,10 +205,10 @@ class Dense:
         shares = chunks.run(task, self.edges(GRADIENT_CHUNKS), self.n_threads)
         return rows, sum(shares[1:], start=shares[0])
 
-    def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+    def residual_operator(self, W: np.ndarray, X: np.ndarray) -> Residuals:
         return self._operator(W, X, lambda A2: A2)
 
-    def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+    def start_operator(self, W: np.ndarray, X: np.ndarray) -> Residuals:
         """With the weights a / (a + k), k the square of half the mean of A over the seen cells.
 
         The leading factors of A∘A∘(Y - W X') itself are those of its few heaviest cells. Sums of
@@ -226,7 +226,7 @@ class Dense:
 
         return sum(chunks.run(task, self.edges(), self.n_threads))
 
-    def _operator(self, W: np.ndarray, X: np.ndarray, weight: Any) -> LinearOperator:
+    def _operator(self, W: np.ndarray, X: np.ndarray, weight: Any) -> Residuals:
         """weight(A∘A)∘(Y - W X')."""
         R = np.empty(self.shape, self.dtype)
 
@@ -238,7 +238,7 @@ class Dense:
                     R[some] *= weight(self.A2[some])
 
         chunks.run(fill, self.edges(), self.n_threads)
-        return aslinearoperator(R)
+        return Residuals.of(R)
 
     def row_grams(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:
         step = max(1, BLOCK // self.shape[1])

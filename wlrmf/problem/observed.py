@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import LinearOperator
 
 from ..kernels import chunks, rows, steps, transpose
 from ..kernels import sparse as kernels
@@ -16,6 +15,7 @@ from ..kernels.vectors import aligned, padded, unpadded
 from . import grams, least_norm
 from .listing import Listing
 from .protocol import Fixed, Rows
+from .residuals import Residuals, Side
 
 CHUNK = 1 << 14  # stored entries below which a chunk is not worth its overhead
 GRAM_ROWS = 512  # rows of a Gram matrix's share, which stay in the cache
@@ -169,20 +169,22 @@ class Observed:
         self._run(lambda lo, hi: kernels.product(*arrays, lo, hi, out))
         return unpadded(out, columns.shape[1])
 
-    def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
-        by_rows, by_columns = self._residual(W, X), self.T._residual(X, W)
+    def residual_operator(self, W: np.ndarray, X: np.ndarray) -> Residuals:
+        sides = partial(self._residual_side, W, X), partial(self.T._residual_side, X, W)
+        return Residuals(self.shape, self.dtype, *sides)
 
-        def forward(x: np.ndarray) -> np.ndarray:
-            return self._product(by_rows, x)
+    def _residual_side(self, W: np.ndarray, X: np.ndarray) -> Side:
+        values, m, n = self._residual(W, X), *self.shape
 
-        def backward(w: np.ndarray) -> np.ndarray:
-            return self.T._product(by_columns, w)
+        def rows(lo: int, hi: int) -> np.ndarray:
+            ends = self.indptr[lo : min(hi, m) + 1]
+            some = slice(ends[0], ends[-1])
+            arrays = values[some], self.indices[some], ends - ends[0]
+            return sp.csr_array(arrays, shape=(len(ends) - 1, n)).toarray()
 
-        return LinearOperator(
-            self.shape, forward, backward, matmat=forward, rmatmat=backward, dtype=self.dtype
-        )
+        return Side(lambda x: self._product(values, x), rows)
 
-    def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+    def start_operator(self, W: np.ndarray, X: np.ndarray) -> Residuals:
         return self.residual_operator(W, X)
 
     def row_grams(self, X: np.ndarray, rows: np.ndarray) -> np.ndarray:

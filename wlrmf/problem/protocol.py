@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator
 
 if TYPE_CHECKING:
     from .listing import Listing
     from .observed import Observed
+    from .residuals import Residuals
 
 
 class Fixed(NamedTuple):
@@ -93,10 +93,10 @@ class Problem(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]:
         """J'A²J d, with J the Jacobian of the prediction W X' in (W, X)."""
 
-    def residual_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+    def residual_operator(self, W: np.ndarray, X: np.ndarray) -> Residuals:
         """A∘A∘(Y - W X') as a linear operator of shape (m, n)."""
 
-    def start_operator(self, W: np.ndarray, X: np.ndarray) -> LinearOperator:
+    def start_operator(self, W: np.ndarray, X: np.ndarray) -> Residuals:
         """What a fit begins from the leading factors of: the residuals, weighted or nearly so."""
 
 

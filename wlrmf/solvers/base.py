@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from ..certificate import certify
+from ..certificate import certify_end, hoped_gap
 from ..kernels import interrupts
 from ..objective import LISTED, Layout, Objective
 from ..result import Status, Trace
@@ -21,7 +21,6 @@ from ..validation.options import read_int, read_real
 
 CALM = 1e-2  # change of F, relative, below which a small gradient means the end
 SMALL = 1e-2  # optimality that rounding can leave
-FINE = 0.3  # tolerance of a bound, against the gap it is for
 NEEDS = {
     "svd": "complete data without weights, biases or pinned rows, and one ridge for all rows",
     "reduced": f"a list of all cells with a weight (with a baseline: every cell), {LISTED} at most",
@@ -189,6 +188,7 @@ class _Report:
         self.noise = 16 * float(np.finfo(state.W.dtype).eps)
         self.objective = objective
         self.next_look = 0  # the iteration from which on the gap is worth its price
+        self.least = 0.0  # no F is below it
         if len(state.trace) == 0:
             self.record(state)
 
@@ -236,7 +236,7 @@ class _Report:
         stop, change, size = self.stop, previous.value - state.value, abs(previous.value)
         if self.exact:
             return Status.EXACT
-        if stop.gap is not None and self.is_certified(state, change, stop.gap):
+        if stop.gap is not None and self.is_certified(state, stop.gap):
             return Status.GAP
         if state.optimality <= stop.gtol and abs(change) <= CALM * size:
             return Status.GRADIENT
@@ -252,17 +252,18 @@ class _Report:
             return Status.MAX_SECONDS
         return None
 
-    def is_certified(self, state: State, change: float, gap: float) -> bool:
-        """Whether the value is within `gap` of its bound, if it is time to look.
-
-        Looked at where the fit will end: after a last row solve.
-        """
-        if abs(change) > gap * abs(state.value) or state.iteration < self.next_look:
+    def is_certified(self, state: State, gap: float) -> bool:
+        """Whether the value is within `gap` of its bound, if it is time to look."""
+        if state.iteration < self.next_look or self._hoped_gap(state) > gap:
             return False
         self.next_look = state.iteration + 1 + (state.iteration - self.first) // 4
-        W, _ = self.objective.best_W(state.W, state.X)
-        bound = certify(self.objective, W, state.X, exact=False, tolerance=FINE * gap)
+        bound = certify_end(self.objective, state.W, state.X, gap)
+        self.least = max(self.least, bound.lower_bound)
         return bound.relative_gap <= gap
+
+    def _hoped_gap(self, state: State) -> float:
+        factors, gradients = (state.W, state.X), (state.dW, state.dX)
+        return hoped_gap(self.objective, *factors, state.value, *gradients)
 
     def no_way_down(self, state: State) -> Status:
         """Where no step lowers the value the gradient is small, or something is wrong.
@@ -287,6 +288,7 @@ class End(NamedTuple):
     last: State  # where to go on from
     status: Status
     chosen: bool = False  # by the callback
+    least: float = 0.0  # what F cannot go below, if a gap was asked for and looked at
 
 
 def minimise(
@@ -341,7 +343,7 @@ def minimise(
     except KeyboardInterrupt as interrupt:
         interrupt.end = End(report.best, report.last, Status.INTERRUPTED)  # type: ignore[attr-defined]
         raise
-    return End(report.best, report.last, status)
+    return End(report.best, report.last, status, least=report.least)
 
 
 def _iterate(objective: Objective, solver: Solver, state: State, report: _Report) -> None:
