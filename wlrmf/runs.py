@@ -40,9 +40,11 @@ def run_all(
     """The ends of the runs from these starts, within one budget of seconds.
 
     With `until_repeat` no start is taken after the least value has been met from two that have
-    chance in them (paths agree too easily), or is 0 but for rounding, or after `MOST`. Without a
-    callback as many run side by side as the problem has threads. Each run is the same, to the bit,
-    for any number of them; so is the list, unless the seconds run out.
+    chance in them (paths agree too easily), or is 0 but for rounding, or after `MOST`: restarts
+    until an optimum recurs (RUSSO: Hong & Fitzgibbon 2015, doi:10.1109/ICCV.2015.470).
+
+    Without a callback as many run side by side as the problem has threads. Each run is the same, to
+    the bit, for any number of them; so is the list, unless the seconds run out.
 
     After an interrupt the last of them has its status, and the list ends with the point that the
     run, or the best of those side by side, had come to.

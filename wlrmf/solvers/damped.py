@@ -1,4 +1,9 @@
-"""Damped Gauss-Newton steps of variable projection: by the whole matrix, or by products with it."""
+"""Damped Gauss-Newton steps of variable projection: by the whole matrix, or by products with it.
+
+The damping is Marquardt's with one number for all unknowns (1963, doi:10.1137/0111030); conjugate
+gradients with block diagonals before them are as in bundle adjustment (Agarwal, Snavely, Seitz &
+Szeliski 2010, doi:10.1007/978-3-642-15552-9_3).
+"""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ class VarPro:
     References
     ----------
     Ruhe & Wedin (1980), doi:10.1137/1022057, algorithm 2; Okatani, Yoshida & Deguchi (2011),
-    doi:10.1109/ICCV.2011.6126324; Hong & Fitzgibbon (2015), doi:10.1109/ICCV.2015.468; Hong, Zach
-    & Fitzgibbon (2017), doi:10.1109/CVPR.2017.634.
+    doi:10.1109/ICCV.2011.6126324; Hong & Fitzgibbon (2015), doi:10.1109/ICCV.2015.470; Hong, Zach
+    & Fitzgibbon (2017), doi:10.1109/CVPR.2017.629.
 
     Examples
     --------
