@@ -1,6 +1,6 @@
 """Problems that are made to break solvers: how often the best optimum known is reached.
 
-    python -m benchmarks.hard [--data DIR] [--parts first random few noise weights] [--seeds 50]
+    python -m benchmarks.hard [--data DIR] [--parts first random ...] [--seeds 50]
 
 One thread, float64, no ridge. The parts:
 
@@ -9,6 +9,7 @@ One thread, float64, no ridge. The parts:
     few      exact completion from few cells: 1000 x 1000, and 300 x 350, of rank 5
     noise    the same with noise: the value against that of a fit from the truth
     weights  lognormal weights on bands and uniform masks: the best of 50 random starts
+    panels   `varpro` where many rows have one mask, against weights that tell them apart
 
 A fit succeeds on a mask if its root mean square over the observed cells is within a millionth of
 the best known; in completion if the whole matrix is within 1e-4 of the truth, relative. With
@@ -230,7 +231,31 @@ def weights(instances: list[Instance], solvers: list[str], seeds: int) -> Iterat
             yield f"{mask:8s} {sd:6d}  " + "  ".join(told)
 
 
-PARTS = {part.__name__: part for part in (first, random, few, noise, weights)}
+def panels(instances: list[Instance], solvers: list[str], seeds: int) -> Iterator[str]:
+    """Rows of ten masks, nine in ten of them; the weights of the others' way are off by 1e-14."""
+    yield "rows x columns  its  seconds  each alone  ratio"
+    for m, n in ((3000, 30), (3000, 60), (3000, 80)):
+        rng = np.random.default_rng([m, n])
+        Y = rng.standard_normal((m, RANK)) @ rng.standard_normal((RANK, n))
+        Y += 0.1 * rng.standard_normal((m, n))
+        seen = (rng.random((10, n)) < 0.7)[rng.integers(10, size=m)]
+        own = rng.random(m) < 0.1
+        seen[own] = rng.random((own.sum(), n)) < 0.7
+        apart = seen * (1 + 1e-14 * np.arange(m))[:, None]
+        begin = [rng.standard_normal((RANK, size)) for size in (m, n)]
+        best, its = [], 0
+        for C in (seen.astype(float), apart):
+            tries = [
+                timed(Y, None, RANK, weights=C, solver="varpro", start=begin, stop=STRICT)
+                for _ in range(5)
+            ]
+            best.append(min(seconds for _, seconds in tries))
+            its = tries[0][0].n_iter
+        shared, alone = best
+        yield f"{m:4d} x {n:2d} {its:10d}  {shared:7.3f}  {alone:10.3f}  {alone / shared:5.1f}"
+
+
+PARTS = {part.__name__: part for part in (first, random, few, noise, weights, panels)}
 
 
 def main() -> None:

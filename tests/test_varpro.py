@@ -1,5 +1,8 @@
 """Variable projection: its model against slow twins, and what it is for."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from cases import STRUCTURES, arguments, problem
@@ -9,7 +12,9 @@ from naive import objective as full_value
 import wlrmf
 from wlrmf import Stop
 from wlrmf.objective import Layout, Objective
+from wlrmf.problem import build
 from wlrmf.solvers import VarPro
+from wlrmf.validation import read_cells
 
 structures = pytest.mark.parametrize("structure", STRUCTURES)
 ridges = pytest.mark.parametrize("reg", [0.0, 0.7])
@@ -113,6 +118,69 @@ def test_without_residuals_the_model_is_the_second_derivative():
     values = [objective.reduced.solve(at.left + h * D, at.right).value for h in (-t, t)]
     wanted = (sum(values) - 2 * at.value) / (2 * t * t)
     assert np.vdot(D, objective.reduced.product(at, D)) == pytest.approx(wanted, rel=1e-4)
+
+
+def patterned(reg=0.0, flip=False):
+    """Forty rows of four masks and of weights that go with them, one mask too short to say much."""
+    rng = np.random.default_rng(3)
+    masks = rng.random((4, 9)) < 0.8
+    masks[3, 2:] = False
+    weights = masks * rng.uniform(0.5, 2, masks.shape)
+    which = rng.integers(4, size=40)
+    Y, C = rng.standard_normal((40, 9)), weights[which]
+    C[0, np.flatnonzero(C[0])[0]] *= 1 + 1e-15  # a kind of its own
+    ridges = [np.where(np.arange(size) % 5 == 0, 2 * reg, reg) for size in (40, 9)]
+    factors = [rng.standard_normal((size, 2)) for size in (40, 9)]
+    if flip:
+        Y, C, ridges, factors = Y.T, C.T, ridges[::-1], factors[::-1]
+    data = build(read_cells(np.where(C > 0, Y, np.nan), None, C, None), 1)
+    return Objective(data, *ridges, Layout(0, 2, 0)), *factors
+
+
+def each_alone(reduced):
+    """The same without groups."""
+    listing = replace(reduced.listing)
+    listing.__dict__["kinds"] = np.arange(len(listing.counts))
+    return replace(reduced, listing=listing)
+
+
+@ridges
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("dependent", [False, True])
+def test_rows_of_the_same_cells_share_a_panel(reg, flip, dependent):
+    objective, W, X = patterned(reg, flip)
+    shared, alone = objective.reduced, each_alone(objective.reduced)
+    assert len(shared.groups.leaders) == (5 if reg == 0 else 9)
+    assert shared.panels.size < alone.panels.size == shared.listing.size
+    left, right = shared.pair(W, X)
+    if dependent:
+        left = np.repeat(left[:, :1], 2, axis=1)
+    at, wanted = shared.solve(left, right), alone.solve(left, right)
+    np.testing.assert_array_equal(at.right, wanted.right)
+    np.testing.assert_array_equal(at.gradient, wanted.gradient)
+    assert at.value == wanted.value
+    assert at.n_silent == wanted.n_silent
+    H = alone.hessian(wanted)
+    close = {"rtol": 0, "atol": 1e-13 * np.abs(H).max()}
+    np.testing.assert_allclose(symmetric(shared.hessian(at)), symmetric(H), **close)
+    np.testing.assert_allclose(shared.blocks(at), alone.blocks(wanted), **close)
+    D = np.random.default_rng(9).standard_normal(at.gradient.shape)
+    np.testing.assert_array_equal(shared.product(at, D), alone.product(wanted, D))
+
+
+def test_kinds_are_those_of_equal_rows(monkeypatch):
+    listing = patterned()[0].reduced.listing
+    cells = [slice(*ends) for ends in pairwise(listing.indptr)]
+    rows = [(tuple(listing.indices[at]), tuple(listing.roots[at])) for at in cells]
+    np.testing.assert_array_equal(listing.kinds, [rows.index(row) for row in rows])
+
+    class Equal:  # so that sums that agree prove nothing
+        def integers(self, *_, size, dtype):
+            return np.zeros(size, dtype)
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Equal())
+    for j, first in enumerate(replace(listing).kinds):
+        assert rows[j] == rows[first]
 
 
 def test_rows_with_few_entries_take_no_part():

@@ -7,7 +7,8 @@ row x_j minimises, with the weighted panel B (entries x gone columns) of the kep
 
 B is orthogonalised itself (with sqrt(reg_j) I below it), not B'B, whose condition number is the
 square: modified Gram-Schmidt, twice, which is as orthogonal as Householder's (Giraud & Langou 2002,
-doi:10.1093/imanum/22.4.521). Its Q gives x_j, the residuals a r and the projector of Gauss-Newton,
+doi:10.1093/imanum/22.4.521). Rows with the same columns, weights and ridge are a group and have one
+panel between them. Its Q gives x_j, the residuals a r and the projector of Gauss-Newton,
 
     P_j = diag(a) (I - Q Q') diag(a),    H[i, i'] += P_j[i, i'] z_j z_j',   z_j = right[j, kept]
 
@@ -81,8 +82,31 @@ def _target(j, lo, hi, entries, left, right, gone, t):
 
 
 @inlined
-def _solve_long(j, lo, size, reg, gone, own, right, Q, r):
-    """x, residuals and Q of a row with more entries than columns, or with a ridge."""
+def _panel(at, size, short, reg, gone, entries, left, own):
+    """The weighted panel of a row at entry `at`, orthonormal; False if columns are dependent."""
+    _, indices, _, a = entries
+    V, R = own[0], own[2]
+    count = gone[1] - gone[0]
+    for p in range(size):
+        for k in range(count):
+            value = a[at + p] * left[indices[at + p], gone[0] + k]
+            if short:
+                V[p, k] = value
+            else:
+                V[k, p] = value
+    if short:
+        return _orthonormalise(V, R, size, count)
+    if not reg > 0:
+        return _orthonormalise(V, R, count, size)
+    for p in range(count):
+        for k in range(count):
+            V[k, size + p] = np.sqrt(reg) if p == k else 0.0
+    return _orthonormalise(V, R, count, size + count)
+
+
+@inlined
+def _solve_long(j, lo, size, reg, gone, own, right, r):
+    """Solve and leave the residuals of a row with more entries than columns, or with a ridge."""
     V, t, R, z, _ = own
     count = gone[1] - gone[0]
     depth = size
@@ -90,10 +114,6 @@ def _solve_long(j, lo, size, reg, gone, own, right, Q, r):
         depth += count
         for p in range(size, depth):
             t[p] = 0.0
-            for k in range(count):
-                V[k, p] = np.sqrt(reg) if p - size == k else 0.0
-    if not _orthonormalise(V, R, count, depth):
-        return False
     for k in range(count):
         z[k] = 0.0
     for _ in range(2):
@@ -111,18 +131,13 @@ def _solve_long(j, lo, size, reg, gone, own, right, Q, r):
         right[j, gone[0] + k] = z[k]
     for p in range(size):
         r[lo + p] = t[p]
-        for k in range(count):
-            Q[lo + p, k] = V[k, p]
-    return True
 
 
 @inlined
-def _solve_short(j, lo, size, gone, own, right, Q, r):
+def _solve_short(j, lo, size, gone, own, right, r):
     """The solution of minimum norm of a row with no more entries than columns, without a ridge."""
     V, t, R, z, _ = own
     count = gone[1] - gone[0]
-    if not _orthonormalise(V, R, size, count):
-        return False
     for k in range(size):
         z[k] = t[k]
         for o in range(k):
@@ -135,61 +150,74 @@ def _solve_short(j, lo, size, gone, own, right, Q, r):
         right[j, gone[0] + c] = total
     for p in range(size):
         r[lo + p] = 0.0
-        for k in range(count):
-            Q[lo + p, k] = 0.0
-    return True
 
 
 @kernel
-def eliminate(entries, left, right, gone, reg, lo, hi, own, Q, r, shape):
-    """Write right[lo:hi, gone], and Q (entries x gone), a r (entries) and `shape` of these rows.
+def eliminate(entries, groups, left, right, gone, reg, lo, hi, own, Q, r, shape):
+    """Write right[rows, gone], a r (entries) and `shape` of the rows of groups lo..hi, and their Q.
 
-    `entries` are (indptr, indices, y, a). A SHORT row has no more entries than columns and no
-    ridge: it fits exactly and says nothing about `left`. A DEFICIENT one is the caller's to solve.
+    `entries` are (indptr, indices, y, a), `groups` (starts, members, panels): Q has a row for each
+    entry of a group's first row, which all its rows share. A SHORT row has no more entries than
+    columns and no ridge: it fits exactly and says nothing about `left`. DEFICIENT ones are the
+    caller's to solve.
     """
-    indptr, indices, _, a = entries
+    indptr, starts, members, panels = entries[0], groups[0], groups[1], groups[2]
     V, t, count = own[0], own[1], gone[1] - gone[0]
-    for j in range(lo, hi):
-        at, end = indptr[j], indptr[j + 1]
-        _target(j, at, end, entries, left, right, gone, t)
-        short = end - at <= count and not reg[j] > 0
-        for e in range(at, end):
+    for g in range(lo, hi):
+        first = members[starts[g]]
+        at, size, ridge = indptr[first], indptr[first + 1] - indptr[first], reg[first]
+        short = size <= count and not ridge > 0
+        done = _panel(at, size, short, ridge, gone, entries, left, own)
+        for p in range(size):
             for k in range(count):
-                value = a[e] * left[indices[e], gone[0] + k]
+                Q[panels[g] + p, k] = 0.0 if short or not done else V[k, p]
+        for s in range(starts[g], starts[g + 1]):
+            j = members[s]
+            at = indptr[j]
+            shape[j] = DEFICIENT if not done else SHORT if short else FULL
+            if done:
+                _target(j, at, at + size, entries, left, right, gone, t)
                 if short:
-                    V[e - at, k] = value
+                    _solve_short(j, at, size, gone, own, right, r)
                 else:
-                    V[k, e - at] = value
-        if short:
-            done = _solve_short(j, at, end - at, gone, own, right, Q, r)
-        else:
-            done = _solve_long(j, at, end - at, reg[j], gone, own, right, Q, r)
-        shape[j] = DEFICIENT if not done else SHORT if short else FULL
+                    _solve_long(j, at, size, ridge, gone, own, right, r)
+
+
+@inlined
+def _squares(starts, members, g, right, kept, out):
+    """Sum of z_j z_j' over the rows of a group, flat."""
+    k = kept[1] - kept[0]
+    for q in range(k * k):
+        out[q] = 0.0
+    for s in range(starts[g], starts[g + 1]):
+        j = members[s]
+        for p in range(k):
+            for q in range(k):
+                out[p * k + q] += right[j, kept[0] + p] * right[j, kept[0] + q]
 
 
 @kernel
-def hessian(entries, turned, Q, right, kept, lo, hi, square, H):
+def hessian(panels, turned, Q, groups, right, kept, lo, hi, square, H):
     """Write H[i, i'] (k x k each, flat) of kept rows lo..hi and i' <= i; the others stay as is.
 
-    `entries` are (indptr, indices, a) with ascending columns, a = 0 in rows that say nothing;
-    `turned` are (indptr, row, place) of the transpose: which row and entry each is. `square` is a
-    vector of k^2.
+    `panels` are (indptr, indices, a) of the groups' first rows with ascending columns, a = 0 in
+    those that say nothing; `turned` are (indptr, group, place) of their transpose; `groups` are
+    (starts, members). `square` is a vector of k^2.
     """
-    indptr, indices, a = entries
-    starts, owner, place = turned
+    indptr, indices, a = panels
+    rows, owner, place = turned
+    starts, members = groups
     k, count = kept[1] - kept[0], Q.shape[1]
     for i in range(lo, hi):
         for other in range(i + 1):
             for q in range(k * k):
                 H[i, other, q] = 0.0
-        for s in range(starts[i], starts[i + 1]):
-            j, e = owner[s], place[s]
+        for s in range(rows[i], rows[i + 1]):
+            g, e = owner[s], place[s]
             if a[e] == 0.0:
                 continue
-            for p in range(k):
-                for q in range(k):
-                    square[p * k + q] = right[j, kept[0] + p] * right[j, kept[0] + q]
-            for f in range(indptr[j], e + 1):
+            _squares(starts, members, g, right, kept, square)
+            for f in range(indptr[g], e + 1):
                 weight = 1.0 if f == e else 0.0
                 for c in range(count):
                     weight -= Q[e, c] * Q[f, c]
@@ -200,32 +228,36 @@ def hessian(entries, turned, Q, right, kept, lo, hi, square, H):
 
 
 @kernel
-def blocks(entries, turned, Q, right, kept, lo, hi, out):
-    """Write the diagonal blocks H[i, i] (k x k) of kept rows lo..hi."""
-    a = entries[2]
-    starts, owner, place = turned
+def blocks(panels, turned, Q, groups, right, kept, lo, hi, square, out):
+    """Write the diagonal blocks H[i, i] (k x k, flat) of kept rows lo..hi."""
+    a = panels[2]
+    rows, owner, place = turned
+    starts, members = groups
     k, count = kept[1] - kept[0], Q.shape[1]
     for i in range(lo, hi):
-        for p in range(k):
-            for q in range(k):
-                out[i, p, q] = 0.0
-        for s in range(starts[i], starts[i + 1]):
-            j, e = owner[s], place[s]
+        for q in range(k * k):
+            out[i, q] = 0.0
+        for s in range(rows[i], rows[i + 1]):
+            g, e = owner[s], place[s]
             weight = 1.0
             for c in range(count):
                 weight -= Q[e, c] * Q[e, c]
             weight *= a[e] * a[e]
-            for p in range(k):
-                for q in range(k):
-                    out[i, p, q] += weight * right[j, kept[0] + p] * right[j, kept[0] + q]
+            _squares(starts, members, g, right, kept, square)
+            for q in range(k * k):
+                out[i, q] += weight * square[q]
 
 
 @kernel
-def project(entries, Q, right, kept, D, lo, hi, z, out):
-    """Write P_j (D z_j) at the entries of rows lo..hi; `z` is a vector of the gone columns."""
+def project(entries, Q, places, right, kept, D, lo, hi, z, out):
+    """Write P_j (D z_j) at the entries of rows lo..hi; `z` is a vector of the gone columns.
+
+    `places` says for each row how far from an entry its row of Q is.
+    """
     indptr, indices, a = entries
     count = Q.shape[1]
     for j in range(lo, hi):
+        off = places[j]
         for c in range(count):
             z[c] = 0.0
         for e in range(indptr[j], indptr[j + 1]):
@@ -235,10 +267,10 @@ def project(entries, Q, right, kept, D, lo, hi, z, out):
             moved *= a[e]
             out[e] = moved
             for c in range(count):
-                z[c] += moved * Q[e, c]
+                z[c] += moved * Q[e + off, c]
         for e in range(indptr[j], indptr[j + 1]):
             for c in range(count):
-                out[e] -= z[c] * Q[e, c]
+                out[e] -= z[c] * Q[e + off, c]
             out[e] *= a[e]
 
 

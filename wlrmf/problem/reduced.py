@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels import varpro as kernels
-from .listing import Listing
+from .listing import Groups, Listing
 
 LEAST = 1e-10  # singular values and pivots below it, against the largest, are of dependent columns
 
@@ -20,8 +20,7 @@ class Solved(NamedTuple):
     left: np.ndarray  # the kept factor, whole
     right: np.ndarray  # the eliminated one
     value: float
-    Q: np.ndarray  # orthonormal panels, one row an entry
-    a: np.ndarray  # root weights of the entries, 0 in rows that say nothing about the kept factor
+    Q: np.ndarray  # orthonormal panels, one row an entry of a group's first row
     gradient: np.ndarray  # half of dF / d left[:, kept]
     n_silent: int  # such rows: no more entries than columns, and no ridge
 
@@ -81,6 +80,16 @@ class Reduced:
         """Whether no row has a ridge."""
         return not (self.reg_kept.any() or self.reg_gone.any())
 
+    @cached_property
+    def groups(self) -> Groups:
+        """The rows of the eliminated factor that share a panel."""
+        return Groups.of(self.listing.kinds, self.reg_gone, self.listing.counts)
+
+    @cached_property
+    def panels(self) -> Listing:
+        """The cells of the groups' first rows."""
+        return self.listing.taken(self.groups.leaders)
+
     def pair(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(kept, eliminated) of (W, X), and the other way round."""
         return (right, left) if self.listing.flipped else (left, right)
@@ -89,26 +98,25 @@ class Reduced:
         """Eliminate; `right` gives the columns that are not free in it."""
         left, right = np.array(left, np.float64), np.array(right, np.float64)
         cells, gone = self.listing, self.gone.stop - self.gone.start
-        Q, r = np.empty((cells.size, gone)), np.empty(cells.size)
+        Q, r = np.empty((self.panels.size, gone)), np.empty(cells.size)
         shape = np.empty(len(right), np.int8)
         entries = cells.indptr, cells.indices, cells.y, cells.roots
-        span = self.gone.start, self.gone.stop
+        given = entries, self.groups[:3], left, right, (self.gone.start, self.gone.stop)
         longest = int(cells.counts.max(initial=0))
 
         def task(lo: int, hi: int, own: Any) -> None:
-            kernels.eliminate(entries, left, right, span, self.reg_gone, lo, hi, own, Q, r, shape)
+            kernels.eliminate(*given, self.reg_gone, lo, hi, own, Q, r, shape)
 
-        cells.over_rows(task, partial(kernels.room, longest, gone))
+        cells.over_groups(self.groups, task, partial(kernels.room, longest, gone))
         for j in np.flatnonzero(shape == kernels.DEFICIENT):
             self._least_norm(int(j), left, right, Q, r)
-        few = (cells.counts <= gone) & (self.reg_gone == 0)
-        a = cells.roots * np.repeat(~few, cells.counts)
         ridge = _ridge(self.reg_kept, left[:, self.kept]) + _ridge(
             self.reg_gone, right[:, self.gone]
         )
         gradient = self.reg_kept[:, None] * left[:, self.kept]
         gradient -= self._collect(cells.roots * r, right)
-        return Solved(left, right, float(r @ r) + ridge, Q, a, gradient, int(few.sum()))
+        silent = int(self._silent.sum())
+        return Solved(left, right, float(r @ r) + ridge, Q, gradient, silent)
 
     def _least_norm(
         self, j: int, left: np.ndarray, right: np.ndarray, Q: np.ndarray, r: np.ndarray
@@ -126,8 +134,9 @@ class Reduced:
         U, Vt = U[:, good], Vt[good]
         right[j, self.gone] = Vt.T @ (shrunk / s[good] * (U.T @ t))
         r[at] = t - B @ right[j, self.gone]
-        Q[at] = 0
-        Q[at, : U.shape[1]] = U * np.sqrt(shrunk)
+        panel = slice(at.start + self._places[j], at.stop + self._places[j])
+        Q[panel] = 0
+        Q[panel, : U.shape[1]] = U * np.sqrt(shrunk)
 
     def _collect(self, values: np.ndarray, right: np.ndarray) -> np.ndarray:
         out = np.empty((len(self.reg_kept), self.columns))
@@ -139,10 +148,27 @@ class Reduced:
     def _span(self) -> tuple[int, int]:
         return self.kept.start, self.kept.stop
 
+    @cached_property
+    def _silent(self) -> np.ndarray:
+        """Rows that say nothing about the kept factor: no more entries than columns, no ridge."""
+        return (self.listing.counts <= self.gone.stop - self.gone.start) & (self.reg_gone == 0)
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """How far from its entries the panel of a row is."""
+        return self.groups.panels[self.groups.group] - self.listing.indptr[:-1]
+
+    @cached_property
+    def _telling(self) -> np.ndarray:
+        """Root weights of the entries, 0 in silent rows."""
+        return self.listing.roots * np.repeat(~self._silent, self.listing.counts)
+
     def _model(self, at: Solved) -> tuple[Any, ...]:
-        """What the kernels of the model are given."""
-        cells = self.listing
-        return (cells.indptr, cells.indices, at.a), cells.turned, at.Q, at.right, self._span
+        """What the kernels of the model's matrix are given."""
+        panels, leaders = self.panels, self.groups.leaders
+        roots = panels.roots * np.repeat(~self._silent[leaders], panels.counts)
+        entries, groups = (panels.indptr, panels.indices, roots), self.groups[:2]
+        return entries, panels.turned, at.Q, groups, at.right, self._span
 
     def hessian(self, at: Solved) -> np.ndarray:
         """The model's matrix, (size, size); only its lower triangle holds numbers that count."""
@@ -152,28 +178,33 @@ class Reduced:
         def task(lo: int, hi: int, own: Any) -> None:
             kernels.hessian(*given, lo, hi, own, H)
 
-        self.listing.over_columns(task, lambda: np.empty(k * k))
+        self.panels.over_columns(task, lambda: np.empty(k * k))
         whole = H.reshape(m, m, k, k).transpose(0, 2, 1, 3).reshape(m * k, m * k)
         whole[np.diag_indices(m * k)] += np.repeat(self.reg_kept, k)
         return whole
 
     def product(self, at: Solved, D: np.ndarray) -> np.ndarray:
         """The model's matrix times D, shape (rows, columns), without building it."""
-        entries, _, *given = self._model(at)
-        values, D = np.empty(self.listing.size), np.ascontiguousarray(D)
+        cells, values = self.listing, np.empty(self.listing.size)
+        entries, D = (cells.indptr, cells.indices, self._telling), np.ascontiguousarray(D)
+        given = entries, at.Q, self._places, at.right, self._span, D
 
         def task(lo: int, hi: int, own: Any) -> None:
-            kernels.project(entries, *given, D, lo, hi, own, values)
+            kernels.project(*given, lo, hi, own, values)
 
-        self.listing.over_rows(task, lambda: np.empty(at.Q.shape[1]))
+        cells.over_rows(task, lambda: np.empty(at.Q.shape[1]))
         return self._collect(values, at.right) + self.reg_kept[:, None] * D
 
     def blocks(self, at: Solved) -> np.ndarray:
         """The diagonal blocks of the model's matrix, (rows, columns, columns)."""
         k, given = self.columns, self._model(at)
-        out = np.empty((len(self.reg_kept), k, k))
-        self.listing.over_columns(lambda lo, hi, _: kernels.blocks(*given, lo, hi, out))
-        return out + self.reg_kept[:, None, None] * np.eye(k)
+        out = np.empty((len(self.reg_kept), k * k))
+
+        def task(lo: int, hi: int, own: Any) -> None:
+            kernels.blocks(*given, lo, hi, own, out)
+
+        self.panels.over_columns(task, lambda: np.empty(k * k))
+        return out.reshape(-1, k, k) + self.reg_kept[:, None, None] * np.eye(k)
 
     def blind(self, at: Solved) -> np.ndarray:
         """Orthonormal U such that the model is blind to U M for any M; no columns with a ridge."""

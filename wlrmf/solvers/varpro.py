@@ -43,7 +43,8 @@ class VarPro:
     The work is in float64, whatever the dtype of the data. Without a ridge the kept factor is held
     orthonormal, and the answer is scaled so that both factors have the same norm. Rows of the
     longer factor with no more entries than the rank, without a ridge, fit exactly: they get the
-    solution of minimum norm and take no part in the steps.
+    solution of minimum norm and take no part in the steps. Rows with the same mask, weights and
+    ridge share one factorization.
 
     References
     ----------
