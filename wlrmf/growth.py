@@ -26,7 +26,7 @@ ENOUGH = 0.5  # of the gap, that one fit should leave at most
 TIGHT = 0.1  # change of F, against the gap's square, of a fit that is worth a bound: gaps are roots
 SHORT = 60  # iterations of a fit, at most
 LEAST = 1e-14  # the smallest change of F to wait for
-CUTS = (1e-2, 1e-4, 1e-6, 1e-9)  # sizes, against the largest, below which factors may leave
+DUST = 1e-9  # size of a factor, against the largest, below which it is none
 
 
 def grow(
@@ -130,7 +130,7 @@ def _grown(
                 change = EASE * now
             else:  # fits ended too early: for the gap, for what joined, or without any
                 change = min(change / 10, max(EASE * now, tight) if now > gap else tight)
-            change, wide = max(LEAST, change), now
+            change, wide = max(LEAST, change), now if now > gap else np.inf  # hope is no bound
             objective, state = (joined or point).after(state)
             state.trace.append(state.iteration, clock.seconds(), state.value, state.optimality)
     except KeyboardInterrupt as interrupt:
@@ -245,13 +245,22 @@ def _trimmed(objective: Objective, state: State) -> _Point:
         np.divide(Q @ (side * np.sqrt(s)), root, where=root > 0, out=np.zeros_like(Q))
         for (Q, _, root), side in zip(bases, (U[:, : len(s)], Vt.T[:, : len(s)]), strict=True)
     )
-    for cut in CUTS:
-        stay = s > cut * s.max(initial=0)
-        point = _Point.of(objective, state, W[:, stay], X[:, stay])
-        point = point._replace(value=point.objective.value(point.W, point.X))
-        if point.value <= state.value:  # those that a fit would make vanish only cost
-            break
-    return point
+    def kept(count: int) -> _Point:
+        point = _Point.of(objective, state, W[:, :count], X[:, :count])
+        return point._replace(value=point.objective.value(point.W, point.X))
+
+    # Those that a fit would make vanish only cost: the least leave, ever more, until F rises.
+    most = int(np.sum(s > DUST * s.max(initial=0)))
+    best, leave, more = kept(most), 1, True
+    while most > 0 and leave > 0:
+        leave = min(leave, most)
+        point = kept(most - leave)
+        if point.value <= min(best.value, state.value):
+            best, most = point, most - leave
+        else:
+            more = False
+        leave = 2 * leave if more else leave // 2
+    return best
 
 
 def _joined(point: _Point, generator: np.random.Generator) -> tuple[_Point | None, float]:

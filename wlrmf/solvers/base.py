@@ -254,7 +254,11 @@ class _Report:
 
     def is_certified(self, state: State, gap: float) -> bool:
         """Whether the value is within `gap` of its bound, if it is time to look."""
-        if state.iteration < self.next_look or self._hoped_gap(state) > gap:
+        if state.iteration < self.next_look:
+            return False
+        hoped = self._hoped_gap(state)
+        if hoped > gap:  # it falls like a power, to an eighth in an iteration at best
+            self.next_look = state.iteration + 1 + int(np.log2(hoped / gap) / 3)
             return False
         self.next_look = state.iteration + 1 + (state.iteration - self.first) // 4
         bound = certify_end(self.objective, state.W, state.X, gap)
