@@ -13,21 +13,23 @@ KERNEL_TESTS = $(patsubst %,tests/test_%.py,fit gradients kernels laws metrics n
   reliability solvers splits top validation varpro)
 PARALLEL_TESTS = $(patsubst %,tests/test_%.py,fit gradients kernels solvers splits top varpro)
 VENV = .venv
+MINIMUM = .venv-minimum
 PIP_INSTALL = $(VENV)/bin/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test lint bench reliability fuzz faults parallel check-bounds nojit clean
+.PHONY: help demo test lint bench reliability fuzz faults parallel check-bounds nojit minimum clean
 
 help:
 	@echo "make demo   fit the shipped flight delays, print a table, write a picture"
 	@echo "make test   run the tests; options: make test PYTEST_ARGS='-k archive'"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  measure wlrmf beside its peers; options: make bench BENCH_ARGS=--help"
-	@echo "make reliability  errors of row solves, and all five below but clean: two hours"
+	@echo "make reliability  errors of row solves, and all six below but clean: two hours"
 	@echo "make fuzz   the laws over many more examples; options: make fuzz FUZZ_EXAMPLES=500"
 	@echo "make faults  interrupts, kills, little memory, spoilt files; options: make faults FAULTS=10"
 	@echo "make parallel  each test in four threads at once"
 	@echo "make check-bounds  the tests with every index of the kernels checked"
 	@echo "make nojit  the tests with the kernels as plain Python, but for the large ones"
+	@echo "make minimum  the tests with the oldest versions that setup.cfg allows"
 	@echo "make clean  remove .venv, caches and build results"
 
 demo: $(VENV)/.installed-demo
@@ -51,6 +53,7 @@ reliability: $(VENV)/.installed-test
 	@$(MAKE) parallel
 	@$(MAKE) check-bounds
 	@$(MAKE) nojit
+	@$(MAKE) minimum
 
 fuzz: $(VENV)/.installed-test
 	@HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) \
@@ -69,6 +72,14 @@ check-bounds: $(VENV)/.installed-test
 
 nojit: $(VENV)/.installed-test
 	@NUMBA_DISABLE_JIT=1 $(VENV)/bin/python -m pytest $(KERNEL_TESTS) $(PYTEST_ARGS)
+
+# The oldest packages that setup.cfg allows, in an environment of their own.
+minimum:
+	@$(MAKE) VENV=$(MINIMUM) $(MINIMUM)/.made
+	@sed -n 's/^ *\([a-z][a-z-]*\)>=/\1==/p' setup.cfg > $(MINIMUM)/floors.txt
+	@$(MINIMUM)/bin/python -m pip install -q --disable-pip-version-check \
+	  -e '.[test]' -c $(MINIMUM)/floors.txt
+	@NUMBA_CACHE_DIR=$(MINIMUM)/numba $(MINIMUM)/bin/python -m pytest $(PYTEST_ARGS)
 
 # A stamp a purpose: the second call installs nothing.
 $(VENV)/.installed-demo: $(VENV)/.made setup.cfg pyproject.toml
@@ -117,5 +128,5 @@ $(VENV)/.made:
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist wlrmf.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(MINIMUM) build dist wlrmf.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find wlrmf tests -name __pycache__ -type d -prune -exec rm -rf {} +

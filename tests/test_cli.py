@@ -470,7 +470,7 @@ def test_info(table, run):
         "8 × 6",
         "'user 0', 'user 1', 'user 2', …",
         f"rank 2, biases, mean {model.mean:.6g}, float64",
-        "0.1 on rows",
+        "ridge       0.1",
         f"{model.value:.6g}, of which loss {model.loss:.6g}",
         f"{model.optimality:.3g} (gradient",
         f"als, {model.n_iter} iterations",

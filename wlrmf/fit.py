@@ -124,7 +124,8 @@ def fit(
     n_threads : int, optional
         Default: the processors this process may use. The result is the same, to the bit, for any.
     callback : callable, optional
-        Called with the `State` after each iteration from each start, not on the path to one.
+        Called with the `State` after each iteration from each start, not on the path to one; with
+        ``rank="auto"`` at ranks that change, in float64.
         Raising StopIteration ends the fit with the best point so far, ``StopIteration(state)`` with
         that earlier state (the best by a measure of the caller's); any other exception passes.
     progress : bool

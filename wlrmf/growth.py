@@ -245,6 +245,7 @@ def _trimmed(objective: Objective, state: State) -> _Point:
         np.divide(Q @ (side * np.sqrt(s)), root, where=root > 0, out=np.zeros_like(Q))
         for (Q, _, root), side in zip(bases, (U[:, : len(s)], Vt.T[:, : len(s)]), strict=True)
     )
+
     def kept(count: int) -> _Point:
         point = _Point.of(objective, state, W[:, :count], X[:, :count])
         return point._replace(value=point.objective.value(point.W, point.X))

@@ -79,12 +79,24 @@ def _fitted(model: Factorization) -> list[tuple[str, str]]:
     if model.base_u is not None:
         each = "a number a row" if np.ndim(model.base_u) else f"{model.base_u:.6g}"
         parts.append(f"baseline {each}")
-    ridge = "a number a row" if np.ndim(model.row_reg) else f"{model.row_reg:.6g}"
     scaled = ", times the observed cells" if model.reg_scaling == "count" else ""
     return [
         ("model", f"{', '.join(parts)}, {model.left.dtype}"),
-        ("ridge", f"{ridge} on rows{scaled}"),
+        ("ridge", f"{_ridge(model)}{scaled}"),
     ]
+
+
+def _ridge(model: Factorization) -> str:
+    """Of rows and of columns, where they differ or an old file does not tell."""
+    rows, columns = (
+        "a number each" if np.ndim(reg) else f"{reg:.6g}"
+        for reg in (model.row_reg, np.nan if model.col_reg is None else model.col_reg)
+    )
+    if model.col_reg is None:
+        return f"{rows} on rows"
+    if rows == columns and not np.ndim(model.row_reg):
+        return rows
+    return f"{rows} on rows, {columns} on columns"
 
 
 def _work(model: Factorization) -> list[tuple[str, str]]:

@@ -44,13 +44,15 @@ class Stop:
     max_iter : int
         Iterations of this call, for each of its starts.
     max_seconds : float, optional
-        Wall-clock seconds of this call, all starts together, looked at after each iteration.
+        Wall-clock seconds of this call, all starts and the paths to them together, looked at after
+        each iteration.
     gap : float, optional
         Stop when no factors of any rank can have a value that is smaller by more than this share
         of F, by a bound that holds with probability 1 − 1e-10 (see `wlrmf.certificate.certify`).
-        It is looked at after iterations that changed F by less than that share, and then again
+        It is looked at once the residuals on the spans of the factors allow it, and then again
         after a quarter more iterations each time. Needs a ridge on both factors. The other tests
-        stay as they are: a fit whose rank is too small for the gap ends by one of them.
+        stay as they are: a fit whose rank is too small for the gap ends by one of them. Rounding
+        allows gaps down to 1e-7 or so; factors that are rounded to float32 have wider ones.
 
     Examples
     --------
