@@ -69,17 +69,18 @@ def test_bounds_enclose_a_known_norm(name, shape, way):
         assert norm.u @ (B / s.max()) @ norm.v == pytest.approx(norm.estimate / s.max())
 
 
+@pytest.mark.parametrize("size", [1e-120, 1, 1e120])
 @pytest.mark.parametrize("shape", [(30, 20), (20, 50)])
-def test_pairs_are_those_of_an_svd_beside_what_is_taken(shape):
+def test_pairs_are_those_of_an_svd_beside_what_is_taken(shape, size):
     rng = np.random.default_rng(0)
-    matrix, B = matrix_of(np.linspace(1, 9, 15), shape)
-    taken = [np.linalg.qr(rng.standard_normal((size, 4)))[0] for size in shape]
+    matrix, B = matrix_of(size * np.linspace(1, 9, 15), shape)
+    taken = [np.linalg.qr(rng.standard_normal((side, 4)))[0] for side in shape]
     left, right = (np.eye(len(Q)) - Q @ Q.T for Q in taken)
     wanted = np.linalg.svd(left @ B @ right)
     U, s, V = spectral.pairs(matrix, *taken, 6)
     np.testing.assert_allclose(s, wanted.S[:6], rtol=1e-12)
     product = (wanted.U[:, :6] * wanted.S[:6]) @ wanted.Vh[:6]
-    np.testing.assert_allclose((U * s) @ V.T, product, atol=1e-12)
+    np.testing.assert_allclose((U * s) @ V.T, product, atol=1e-12 * size)
 
 
 def test_few_steps_give_a_wide_bound_that_holds(monkeypatch):

@@ -107,11 +107,10 @@ def _grown(
                 return objective, end, least
             state = replace(end.best, iteration=end.last.iteration, trace=end.last.trace)
             point = _trimmed(objective, state)
-            certified, least = end.status is Status.GAP, max(least, end.least)
-            if certified and point.objective.layout.rank == objective.layout.rank:
-                point = _Point(objective, state.W, state.X, state.value)  # as it was certified
-            else:
-                certified = False
+            whole, least = point.objective.layout == objective.layout, max(least, end.least)
+            certified = whole and end.status is Status.GAP
+            if certified:  # so the factors stay as they are
+                point = _Point(objective, state.W, state.X, state.value)
             joined, above = (None, 0.0) if certified else _joined(point, generator)
             now = _likely_gap(point, above)
             aim = gap if now <= gap else None  # a look costs more than the iterations to get here

@@ -159,13 +159,14 @@ def pairs(
     if m > n:
         right, s, left = pairs(matrix.T, V, U, most)
         return left, s, right
-    B = np.vstack(list(matrix.slabs()))
+    scale = _size(matrix)  # squares must not overflow or vanish
+    B = np.vstack(list(matrix._replace(left=matrix.left / scale).slabs()))
     B -= U @ (U.T @ B)
     B -= (B @ V) @ V.T
     squares, left = np.linalg.eigh(B @ B.T)
     s, left = np.sqrt(np.maximum(squares[::-1][:most], 0)), left[:, ::-1][:, :most]
     right = np.divide(B.T @ left, s, where=s > 0, out=np.zeros((n, len(s))))
-    return left, s, right
+    return left, scale * s, right
 
 
 def _size(matrix: Scaled) -> float:
@@ -201,7 +202,9 @@ def lanczos(
     der Vorst 2000, doi:10.1137/S0895479800366859, section 3). No gap in the spectrum is asked for:
     a cluster only makes the bound come down more slowly. The basis is kept orthogonal.
 
-    The start is the same at every call; the probability is that of having drawn it.
+    The start is the same at every call; the probability is that of having drawn it. The process
+    ends where the bound is near enough or, if not `bounded`, where the estimate is: the distance of
+    an eigenvalue from it is at most that of K v from λ v.
     """
     steps = min(size, STEPS, max(LEAST_STEPS, BASIS // size))
     b = np.random.default_rng([size, 2000]).standard_normal(size)
