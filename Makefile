@@ -67,7 +67,7 @@ parallel: $(VENV)/.installed-test
 
 # The checks are compiled in, so these kernels have a cache of their own.
 check-bounds: $(VENV)/.installed-test
-	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(VENV)/bounds-checked \
+	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$(CURDIR)/$(VENV)/bounds-checked" \
 	  $(VENV)/bin/python -m pytest $(KERNEL_TESTS) $(PYTEST_ARGS)
 
 nojit: $(VENV)/.installed-test
@@ -75,11 +75,8 @@ nojit: $(VENV)/.installed-test
 
 # The oldest packages that setup.cfg allows, in an environment of their own.
 minimum:
-	@$(MAKE) VENV=$(MINIMUM) $(MINIMUM)/.made
-	@sed -n 's/^ *\([a-z][a-z-]*\)>=/\1==/p' setup.cfg > $(MINIMUM)/floors.txt
-	@$(MINIMUM)/bin/python -m pip install -q --disable-pip-version-check \
-	  -e '.[test]' -c $(MINIMUM)/floors.txt
-	@NUMBA_CACHE_DIR=$(MINIMUM)/numba $(MINIMUM)/bin/python -m pytest $(PYTEST_ARGS)
+	@$(MAKE) VENV=$(MINIMUM) $(MINIMUM)/.installed-minimum
+	@NUMBA_CACHE_DIR="$(CURDIR)/$(MINIMUM)/numba" $(MINIMUM)/bin/python -m pytest $(PYTEST_ARGS)
 
 # A stamp a purpose: the second call installs nothing.
 $(VENV)/.installed-demo: $(VENV)/.made setup.cfg pyproject.toml
@@ -95,6 +92,13 @@ $(VENV)/.installed-test: $(VENV)/.made setup.cfg pyproject.toml
 $(VENV)/.installed-lint: $(VENV)/.made setup.cfg pyproject.toml
 	@echo "installing wlrmf and the linters into $(VENV)"
 	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+# Each floor of setup.cfg, name>=1.2, as a constraint, name==1.2.
+$(VENV)/.installed-minimum: $(VENV)/.made setup.cfg pyproject.toml
+	@echo "installing wlrmf and the oldest of the tests' packages into $(VENV)"
+	@sed -n 's/^ *\([a-z][a-z-]*\)>=/\1==/p' setup.cfg >$(VENV)/floors.txt
+	@$(PIP_INSTALL) -e '.[test]' -c $(VENV)/floors.txt
 	@touch $@
 
 # Debian's python3 may lack ensurepip, without which venv fails half-way and

@@ -9,14 +9,15 @@ accelerated with restarts (Beck & Teboulle 2009; O'Donoghue & Candès 2015); its
 decomposition is of sparse plus low rank, by subspace iteration from the last one's vectors, a few
 beyond the rank; its ridge falls to the one asked for in steps, each from the one before. Its clock
 stops where the same bound certifies a gap of 1e-4, worked out off the clock every five steps, or
-after the seconds of --most; the price of ours is in its seconds. Ridges are shares of the least
-one at which M = 0.
+after the seconds of --most; the price of ours is in its seconds. Runs below two seconds count by
+the least of three. Ridges are shares of the least one at which M = 0.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ GAP = 1e-4
 SHARES = (4, 10, 30)  # the least ridge at which M = 0 against the one asked for
 STEPS = 3  # of the ridge, each half the one before
 BEYOND = 5  # vectors beyond the rank
+SHORT = 2  # seconds below which a run is timed three times
 ROUNDS = 2  # of the subspace iteration in each decomposition
 
 
@@ -145,38 +147,53 @@ def proximal(
     return time.perf_counter() - begin - looking, value, gap
 
 
+def ours(Y: sp.csr_array, options: dict) -> tuple[float, wlrmf.Factorization]:
+    """Seconds, and the model."""
+    begin = time.perf_counter()
+    model = wlrmf.fit(Y, stop=wlrmf.Stop(gap=GAP), **options)
+    return time.perf_counter() - begin, model
+
+
+def least(run: Callable[[], tuple]) -> tuple:
+    """The answer with the least seconds: of three, where one is short."""
+    first = run()
+    return min(first, run(), run(), key=lambda found: found[0]) if first[0] < SHORT else first
+
+
+def compared(Y: sp.csr_array, weights: np.ndarray, share: int, given: argparse.Namespace) -> str:
+    """One line of the table."""
+    C, WY = Y.copy(), Y.copy()
+    C.data, WY.data = weights, weights * Y.data
+    reg = svds(WY, k=1, return_singular_vectors=False)[0] / share
+    options = {"rank": "auto", "weights": C, "reg": reg, "n_threads": given.threads}
+    wlrmf.fit(Y, stop=wlrmf.Stop(max_iter=5), **options)
+    seconds, model = least(lambda: ours(Y, options))
+    gap = model.certificate().relative_gap
+    line = f"1/{share:<3d} {model.rank:5d}  {gap:.1e}  {seconds:7.3f}"
+    for accelerated in (False, True):
+        took, value, its = least(
+            lambda kind=accelerated: proximal(Y, weights, reg, kind, given.most)
+        )
+        ratio = f"{'>' if its > GAP else ''}{took / seconds:.1f}"
+        line += f" | {its:.1e}, {took:7.2f}  {ratio:>6s}  {value / model.value - 1:.1e}"
+    return line
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="The optimum over all ranks, two ways.")
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--names", nargs="+", help="of data; default: all")
+    parser.add_argument("--shares", nargs="+", type=int, default=SHARES)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--most", type=float, default=120, help="seconds of each proximal run")
+    parser.add_argument("--most", type=float, default=180, help="seconds of each proximal run")
     given = parser.parse_args()
     its = "gap, seconds  ratio  F / ours - 1"
     print(f"data        ridge  rank      gap  seconds | soft-impute: {its} | accelerated: {its}")
     with threadpool_limits(given.threads):
         for name, (Y, weights) in cases(given.data).items():
-            C = Y.copy()
-            C.data = weights
-            WY = Y.copy()
-            WY.data = weights * Y.data
-            top = svds(WY, k=1, return_singular_vectors=False)[0]
-            for share in SHARES:
-                reg = top / share
-                options = {"rank": "auto", "weights": C, "reg": reg, "n_threads": given.threads}
-                wlrmf.fit(Y, stop=wlrmf.Stop(max_iter=5), **options)
-                begin = time.perf_counter()
-                model = wlrmf.fit(Y, stop=wlrmf.Stop(gap=GAP), **options)
-                seconds = time.perf_counter() - begin
-                gap = model.certificate().relative_gap
-                print(
-                    f"{name:10s}  1/{share:<3d} {model.rank:5d}  {gap:.1e}  {seconds:7.2f}", end=""
-                )
-                for accelerated in (False, True):
-                    took, value, its = proximal(Y, weights, reg, accelerated, given.most)
-                    ratio = f"{'>' if its > GAP else ''}{took / seconds:.1f}"
-                    off = value / model.value - 1
-                    print(f" | {its:.1e}, {took:7.2f}  {ratio:>6s}  {off:.1e}", end="", flush=True)
-                print(flush=True)
+            if given.names is None or name in given.names:
+                for share in given.shares:
+                    print(f"{name:10s}  {compared(Y, weights, share, given)}", flush=True)
 
 
 if __name__ == "__main__":

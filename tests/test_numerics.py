@@ -118,7 +118,7 @@ def test_a_rank_above_the_smaller_side(solver, reg):  # R20
         assert model.loss < 1e-12
         X = model.X.T.astype(float)
         wanted = [
-            np.linalg.lstsq(np.sqrt(a)[:, None] * X, np.sqrt(a) * y)[0]
+            np.linalg.lstsq(np.sqrt(a)[:, None] * X, np.sqrt(a) * y, rcond=None)[0]
             for a, y in zip(c, Y, strict=True)
         ]
         np.testing.assert_allclose(model.W.T, wanted, atol=1e-8)

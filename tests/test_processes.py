@@ -38,8 +38,11 @@ def peak():
 
 dtype, rank, (m, n), count = np.dtype(sys.argv[1]), 32, (60_000, 20_000), 1_500_000
 stop = wlrmf.Stop(gtol=0, ftol=0, max_iter=3)
+# a fit before it, so that neither compiled kernels nor libraries count
 few = sp.random_array((300, 200), density=0.1, format="csr", dtype=dtype, rng=0)
 wlrmf.fit(few, rank=rank, reg=1.0, stop=stop)
+if sys.argv[2:]:
+    sys.exit(print("null"))
 rng = np.random.default_rng(0)
 indptr = np.arange(m + 1) * (count // m)
 indices = (rng.integers(0, n - 800, m)[:, None] + np.arange(25) * 31).ravel().astype(np.int32)
@@ -106,5 +109,6 @@ def test_no_home_and_no_place_for_a_cache(tmp_path):  # R62
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_fit_takes_the_memory_that_is_stated(dtype):  # R64
     pytest.importorskip("resource", reason="this system does not tell how much memory was used")
+    run(LARGE, dtype, "few")  # compiles, which takes more memory than the fit
     taken, stated = run(LARGE, dtype)
     assert 0.3 * stated < taken <= 1.05 * stated
