@@ -118,8 +118,10 @@ def certify(
     Let C = A∘A, M the prediction, r and c the ridges of rows and columns, P and Q the given values
     of the columns pinned in X and in W, with coefficients a and b, and Y' = Y − mean. As
     Σ r_i |w_i|² + Σ c_j |x_j|² ≥ 2 ‖diag(r)^½ WX' diag(c)^½‖_* (Srebro, Rennie & Jaakkola, NIPS
-    2004, lemma 1), F is at least the least value of a convex function of N = WX', a and b. With
-    R = C∘(Y − M), Z = sR and C e² ≥ 2 Z e − Z²/C in each cell, that is at least
+    2004, lemma 1; with weights: Salakhutdinov & Srebro, NIPS 2010), F is at least the least value
+    of a convex function of N = WX', a and b, and so has a duality gap (as in Mishra, Meyer, Bach &
+    Sepulchre 2013, arXiv:1112.2318). With R = C∘(Y − M), Z = sR and C e² ≥ 2 Z e − Z²/C in each
+    cell, that is at least
 
         2s ⟨R, Y'⟩ − s² (loss + Σ_i |(RP)_i|² / r_i + Σ_j |(R'Q)_j|² / c_j)
 

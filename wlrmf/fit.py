@@ -80,7 +80,7 @@ def fit(
     rank : int or "auto"
         Number of factors. With ``bias=True`` or pinned rows it may be 0. ``"auto"``, with a ridge:
         as many as the optimum over all ranks has; they join until that is certified to a relative
-        gap of `stop.gap` (default 1e-4), and the fit ends as `Status.GAP`.
+        gap of `stop.gap` (default 1e-4), and the fit ends as `Status.GAP`; see `wlrmf.growth.grow`.
     weights : matrix, shape (m, n), optional
         Weights of the *squared* residuals, as scikit-learn means it: A∘A = mask² · weights.
         0 says missing; a NaN is an error, even where Y is missing.
@@ -113,8 +113,8 @@ def fit(
     n_starts : int or "repeat"
         Number of starts, the default one and then others, most of them random; the model with the
         least value is returned, and its `optima` tells what was found. ``"repeat"``: until the
-        least value has been met from two random ones (100 starts at most). Without a callback they
-        run side by side on `n_threads`.
+        least value has been met from two random ones (100 starts at most), see
+        `wlrmf.runs.run_all`. Without a callback they run side by side on `n_threads`.
     stop : Stop, optional
         Tolerances, iterations and seconds; see `Stop`.
     seed : int, numpy Generator, RandomState or SeedSequence, optional

@@ -62,9 +62,13 @@ def grow(
     With a ridge on both factors, min F over all ranks is a convex problem in the product WX', and
     a stationary point is its optimum if no singular value of the scaled residuals is above 1 (see
     `wlrmf.certificate`). Where some are, their vectors join as factors, √t u and √t v with the best
-    t, and all factors are fitted again; those that vanish leave. Soft-thresholding by alternating
-    least squares (Hastie, Mazumder, Lee & Zadeh 2015, JMLR 16, section 3) with no more factors
-    than are needed, and a bound that says when to stop.
+    t, and all factors are fitted again; those that vanish leave.
+
+    References
+    ----------
+    Mishra, Meyer, Bach & Sepulchre (2013), SIAM J. Optim. 23, arXiv:1112.2318 (fits at fixed rank
+    and factors that join take turns); Hastie, Mazumder, Lee & Zadeh (2015), JMLR 16, 3367-3402,
+    section 3 (soft-thresholding by alternating least squares).
     """
     check_ridges(objective)
     clock = Clock(stop)

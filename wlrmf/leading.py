@@ -16,8 +16,8 @@ def leading(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """U (m, rank), s (rank,) descending and V (n, rank) with operator ≈ U diag(s) V'.
 
-    By subspace iteration (Halko, Martinsson & Tropp 2011, doi:10.1137/090771806, algorithm 4.4).
-    `rank` is at most min(m, n).
+    By subspace iteration (Halko, Martinsson & Tropp 2011, SIAM Review 53, doi:10.1137/090771806,
+    algorithm 4.4). `rank` is at most min(m, n).
     """
     width = min(rank + OVERSAMPLING, *operator.shape)
     V = generator.standard_normal((operator.shape[1], width)).astype(dtype)
@@ -33,7 +33,8 @@ def leading(
 def _basis(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """V = Q R with orthonormal columns of Q: by Cholesky, several times faster than by QR.
 
-    That loses digits as the condition number grows, so columns near dependence go to QR.
+    That loses digits as the condition number grows (Stathopoulos & Wu 2002, SIAM J. Sci. Comput.
+    23, doi:10.1137/S1064827500370883), so columns near dependence go to QR.
     """
     wide = V.astype(np.float64)
     try:

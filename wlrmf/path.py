@@ -61,10 +61,15 @@ class Path:
     For q = 1, 2, ... rank the leading singular pair (s, u, v) of A∘A∘(Y − WᵀX) joins the factors
     as √t u and √t v, t = s over the mean weight of a cell, and all are moved by a few steps of
     variable projection at the ridges s/4, s/4/fall, ... end·s. A large ridge is a problem with few
-    minima, and each later one begins near where the one before ended (graduated, as nuclear norm
-    paths are: Mazumder, Hastie & Tibshirani 2010, JMLR 11, section 5). No ridge is
-    ever below that of the objective. Where the seconds run out on the way, the factors that are
-    missing join together, as in a spectral start, and stay as they are.
+    minima, and each later one begins near where the one before ended. No ridge is ever below that
+    of the objective. Where the seconds run out on the way, the factors that are missing join
+    together, as in a spectral start, and stay as they are.
+
+    References
+    ----------
+    Shalev-Shwartz, Gonen & Shamir (2011), ICML, arXiv:1106.1622 (the leading singular pair of the
+    gradient joins, then all are fitted again); Mazumder, Hastie & Tibshirani (2010), JMLR 11,
+    2287-2322, algorithm 1 (falling penalties, each begun where the one before ended).
     """
 
     fall: float = 16.0

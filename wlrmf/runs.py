@@ -41,7 +41,7 @@ def run_all(
 
     With `until_repeat` no start is taken after the least value has been met from two that have
     chance in them (paths agree too easily), or is 0 but for rounding, or after `MOST`: restarts
-    until an optimum recurs (RUSSO: Hong & Fitzgibbon 2015, doi:10.1109/ICCV.2015.470).
+    until an optimum recurs (RUSSO: Hong & Fitzgibbon 2015, ICCV, doi:10.1109/ICCV.2015.470).
 
     Without a callback as many run side by side as the problem has threads. Each run is the same, to
     the bit, for any number of them; so is the list, unless the seconds run out.

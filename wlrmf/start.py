@@ -149,7 +149,11 @@ def _random(objective: Objective, pins: Pins, generator: np.random.Generator) ->
 
 
 def _spectral(objective: Objective, pins: Pins, generator: np.random.Generator) -> State:
-    """Leading singular vectors of the weighted Y − pinned, scaled by the exact step from zero."""
+    """Leading singular vectors of the weighted Y − pinned, scaled by the exact step from zero.
+
+    Keshavan, Montanari & Oh 2010, IEEE Trans. Inf. Theory 56, doi:10.1109/TIT.2010.2046205, who
+    also trim rows with many cells.
+    """
     layout, problem = objective.layout, objective.problem
     left, right = _bare(objective, pins)
     rank = layout.rank

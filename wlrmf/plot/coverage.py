@@ -33,7 +33,8 @@ def coverage(true: Any, predicted: Any, std: Any, ax: Any = None) -> Any:
     matplotlib.axes.Axes
         The share of the cells inside the intervals of normal quantiles at 11 levels, with two
         standard errors either way as if cells were independent. Below the dashed diagonal bars are
-        too short, above it too long.
+        too short, above it too long. The shares are the distribution function of the probability
+        integral transforms of ``|true - predicted|``.
 
     Raises
     ------
@@ -41,6 +42,11 @@ def coverage(true: Any, predicted: Any, std: Any, ax: Any = None) -> Any:
         Without matplotlib and without `ax`.
     ValueError
         If the arrays differ in length, are empty or not finite, or a deviation is not above 0.
+
+    References
+    ----------
+    Gneiting, Balabdaoui & Raftery (2007), J. R. Stat. Soc. B 69,
+    doi:10.1111/j.1467-9868.2007.00587.x, section 3.1 (such transforms as a test of calibration).
     """
     true, predicted = (np.ravel(values).astype(np.float64) for values in (true, predicted))
     if not (np.isfinite(true).all() and np.isfinite(predicted).all()):

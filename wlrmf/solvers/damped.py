@@ -1,8 +1,11 @@
 """Damped Gauss-Newton steps of variable projection: by the whole matrix, or by products with it.
 
-The damping is Marquardt's with one number for all unknowns (1963, doi:10.1137/0111030); conjugate
-gradients with block diagonals before them are as in bundle adjustment (Agarwal, Snavely, Seitz &
-Szeliski 2010, doi:10.1007/978-3-642-15552-9_3).
+The damping is one number for all unknowns (Levenberg 1944, Quart. Appl. Math. 2,
+doi:10.1090/qam/10666), smaller after a good step and larger after a bad one (Marquardt 1963,
+J. SIAM 11, doi:10.1137/0111030). Conjugate gradients end at a residual relative to their first
+(Dembo, Eisenstat & Steihaug 1982, SIAM J. Numer. Anal. 19, doi:10.1137/0719025); the block
+diagonals before them are as in bundle adjustment (Agarwal, Snavely, Seitz & Szeliski 2010, ECCV,
+doi:10.1007/978-3-642-15552-9_3).
 """
 
 from __future__ import annotations

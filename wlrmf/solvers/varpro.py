@@ -48,9 +48,12 @@ class VarPro:
 
     References
     ----------
-    Ruhe & Wedin (1980), doi:10.1137/1022057, algorithm 2; Okatani, Yoshida & Deguchi (2011),
-    doi:10.1109/ICCV.2011.6126324; Hong & Fitzgibbon (2015), doi:10.1109/ICCV.2015.470; Hong, Zach
-    & Fitzgibbon (2017), doi:10.1109/CVPR.2017.629.
+    Golub & Pereyra (1973), SIAM J. Numer. Anal. 10, doi:10.1137/0710036 (one factor eliminated);
+    Ruhe & Wedin (1980), SIAM Review 22, doi:10.1137/1022057, algorithm 2 (the Gauss-Newton matrix);
+    Okatani, Yoshida & Deguchi (2011), ICCV, doi:10.1109/ICCV.2011.6126324 (for matrices with
+    missing cells, damped); Hong & Fitzgibbon (2015), ICCV, doi:10.1109/ICCV.2015.470 (a kept factor
+    that is orthonormal, rows of the same weights together); Hong, Zach & Fitzgibbon (2017), CVPR,
+    doi:10.1109/CVPR.2017.629 (why the eliminated factor is not damped).
 
     Examples
     --------

@@ -109,8 +109,8 @@ class ErrorBars:
         """Ends of the intervals that hold the true means with the probability `level`.
 
         Prediction ± quantile · std, the quantile Student's with `dof` degrees where the noise is
-        estimated and a normal one otherwise. With `sigma` the intervals are for new measurements;
-        see `std`.
+        estimated and a normal one otherwise (Seber & Wild 1989, chapter 5). With `sigma` the
+        intervals are for new measurements; see `std`.
         """
         level = read_real(level, "level", positive=True)
         if level >= 1:
@@ -133,7 +133,8 @@ class ErrorBars:
         Joint ones are those of the deviation from the true factors once these have been moved so,
         to first order, as near to the fitted ones as they come, in the sum of the squares of both
         over the rows that are determined: the covariance with the gauge directions projected out,
-        the least of all in trace (Kanatani & Morris 2001, doi:10.1109/18.930934).
+        the least of all in trace (Kanatani & Morris 2001, IEEE Trans. Inf. Theory 47,
+        doi:10.1109/18.930934).
         Conditional ones are those of each factor for the other one as it is.
         """
         layout, bias = self._found.objective.layout, self._has_bias
@@ -210,11 +211,11 @@ def measure(
         H = J'A²J + diag(reg),    J d = dW'X + W'dX,
 
     half of F's Gauss-Newton matrix: the second derivatives that come with the residuals are left
-    out, so it is the expected information, not the observed one (Seber & Wild 1989,
-    doi:10.1002/0471725315, section 2.1; Laplace's approximation: MacKay 1992,
-    doi:10.1162/neco.1992.4.3.415). H has no inverse where a change of W and X leaves all
-    predictions as they are, as without a ridge (W, X) → (MᵀW, M⁻¹X) does; no prediction depends on
-    these directions, so any generalized inverse gives its variance (see `Joint`). Degrees of
+    out, so it is the expected information, not the observed one (Seber & Wild 1989, Nonlinear
+    Regression, doi:10.1002/0471725315, section 2.1; Laplace's approximation: MacKay 1992, Neural
+    Computation 4, doi:10.1162/neco.1992.4.3.415). H has no inverse where a change of W and X leaves
+    all predictions as they are, as without a ridge (W, X) → (MᵀW, M⁻¹X) does; no prediction depends
+    on these directions, so any generalized inverse gives its variance (see `Joint`). Degrees of
     freedom are the cells less the rank of J, with a ridge less tr(H⁻¹J'A²J), MacKay's γ.
 
     Without a ridge the intervals cover the truth as often as they say if the noise is small enough

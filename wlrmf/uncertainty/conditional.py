@@ -19,9 +19,9 @@ class Conditional:
 
     The variance of a prediction is the sum x_j' G_i⁻¹ x_j + w_i' G_j⁻¹ w_i, that of independent
     errors of w_i and x_j. It is right in the limit of large matrices and many cells in each row
-    (Chen, Fan, Ma & Yan 2019, doi:10.1073/pnas.1910053116). What other rows' errors do to x_j, and
-    through it to w_i, is left out: it is too small where there are few cells for each number that
-    is fitted. In a complete matrix it is a little too large, by a product of the two.
+    (Chen, Fan, Ma & Yan 2019, PNAS 116, doi:10.1073/pnas.1910053116). What other rows' errors do to
+    x_j, and through it to w_i, is left out: it is too small where there are few cells for each
+    number that is fitted. In a complete matrix it is a little too large, by a product of the two.
     """
 
     objective: Objective

@@ -98,7 +98,9 @@ def counted(objective: Objective, marks: Marks | None, widths: Widths) -> int:
     A row meets r independent columns and a column l: each connected part of the core, of m rows and
     n columns, determines m r + n l − r l numbers, rank (m + n − rank) without pinned columns, and
     every cell outside the core one. It is a bound from above that random masks attain; where a part
-    can still be bent (Singer & Cucuringu 2010, doi:10.1137/090750688) the rank is less.
+    can still be bent (Singer & Cucuringu 2010, SIAM J. Matrix Anal. Appl. 31,
+    doi:10.1137/090750688) the rank is less. What single cells of any mask determine: Király, Theran
+    & Tomioka 2015, JMLR 16, 1391-1436, arXiv:1211.4116.
     """
     (r, c), shape = widths, objective.problem.shape
     if marks is None:
@@ -129,8 +131,9 @@ def determined(marks: Marks, widths: Widths) -> tuple[np.ndarray, np.ndarray]:
 def probed(objective: Objective, left: np.ndarray, right: np.ndarray) -> float:
     """Trace of H⁻¹ J'A²J, the numbers that the cells and not the ridge determine, nearly.
 
-    By random signs (Hutchinson 1990, doi:10.1080/03610919008812866) and conjugate gradients; its
-    standard deviation is below the root of half of it.
+    By random signs (Hutchinson 1990, Commun. Stat. Simul. Comput. 19,
+    doi:10.1080/03610919008812866) and conjugate gradients; its standard deviation is below the root
+    of half of it.
     """
     layout, problem = objective.layout, objective.problem
     free = layout.free_W, layout.free_X

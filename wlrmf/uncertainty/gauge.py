@@ -1,4 +1,7 @@
-"""Directions that change the factors and no prediction."""
+"""Directions that change the factors and no prediction.
+
+Gauge freedom: Triggs, McLauchlan, Hartley & Fitzgibbon 2000, section 9 (see `joint.Joint`).
+"""
 
 from __future__ import annotations
 

@@ -36,6 +36,8 @@ class Joint:
     G_j the Gram matrix of an eliminated row j, u_i = left[i, gone] and z_j = right[j, kept], the
     prediction of a cell has the variance g' S⁻ g + u_i' G_j⁻ u_i, where g, a vector of all kept
     numbers, is z_j at the row i less Σ_e a_e² (u_e' G_j⁻ u_i) z_j at each row e that j is seen in.
+    S is the reduced system of bundle adjustment (Triggs, McLauchlan, Hartley & Fitzgibbon 2000,
+    LNCS 1883, doi:10.1007/3-540-44480-7_21, section 6.1).
 
     S = Q diag(λ) Q' once the rows are scaled by the blocks of H on its diagonal, which makes λ ≤ 1
     whatever the weights and the units; directions of λ ≤ 1e-11 are those that change no observed

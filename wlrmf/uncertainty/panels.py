@@ -73,7 +73,7 @@ def inverses(
     With `ranks` what is beyond them is left out altogether, as if no vector had a share in it.
 
     A singular value is known to rounding against the largest, and so the eigenvalue of a Gram
-    matrix to the square of that (Golub & Van Loan 2013, section 5.3).
+    matrix to the square of that (Golub & Van Loan 2013, Matrix Computations, section 5.3.7).
     """
     n, k = len(cells.indptr) - 1, partner.shape[1]
     basis, values = np.zeros((n, k, k)), np.zeros((n, k))
@@ -90,7 +90,8 @@ def root(
     """R (size, rows, columns) of the kept factor with R'R the Schur complement S of H.
 
     Row by row of the eliminated factor, the part of its cells' weighted derivatives that its own
-    panel does not explain, (I − U U') diag(a) times z_j', all orthogonalised in blocks.
+    panel does not explain, (I − U U') diag(a) times z_j', all orthogonalised in blocks (Demmel,
+    Sommer, Cremers & Usenko 2021, CVPR, arXiv:2103.01843).
     """
     cells, m, k = Rows.gone(reduced), len(left), reduced.columns
     size = m * k
