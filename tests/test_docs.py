@@ -1,9 +1,11 @@
-"""Examples run, and what is public is documented."""
+"""Examples run, what is public is documented, and references can be followed."""
 
 import doctest
 import importlib
 import inspect
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,18 @@ def test_every_argument_of_fit_is_described():
     text = inspect.getdoc(wlrmf.fit)
     for name in inspect.signature(wlrmf.fit).parameters:
         assert f"\n{name} : " in text or f", {name} : " in text, name
+
+
+def test_references_can_be_followed():
+    """A doi or an arXiv number is whole and on one line, and of one year wherever it is given."""
+    form = {"doi:": r"10\.\d{4,5}/[^\s;,]*\w", "arXiv:": r"\d{4}\.\d{4,5}\b"}
+    years = {}
+    for path in Path(wlrmf.__file__).parent.rglob("*.py"):
+        text = path.read_text()
+        for found in re.finditer(r"\b(doi:|arXiv:)", text):
+            number = re.match(form[found[0]], text[found.end() :])
+            assert number, f"{path.name}: {text[found.start() : found.end() + 40]}"
+            year = re.findall(r"\b(?:19|20)\d\d\b", text[: found.start()])[-1]
+            years.setdefault(number[0], {})[year] = path.name
+    assert len(years) > 40
+    assert not {number: seen for number, seen in years.items() if len(seen) > 1}
