@@ -72,19 +72,23 @@ def processor() -> str:
 
 def peak_memory() -> int:
     """Bytes that this process and its living children have held at most."""
+    if Path("/proc/self/status").exists():  # getrusage begins at what the parent held
+        return _high_water("self") + children_memory()
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit + children_memory()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def children_memory() -> int:
     """The same of the children alone, on Linux; Spark does its work in one."""
-    total = 0
-    for listing in Path("/proc/self/task").glob("*/children"):
-        for child in listing.read_text().split():
-            for line in Path("/proc", child, "status").read_text().splitlines():
-                if line.startswith("VmHWM"):
-                    total += 1024 * int(line.split()[1])
-    return total
+    listings = Path("/proc/self/task").glob("*/children")
+    return sum(_high_water(child) for listing in listings for child in listing.read_text().split())
+
+
+def _high_water(process: str) -> int:
+    for line in Path("/proc", process, "status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return 1024 * int(line.split()[1])
+    return 0
 
 
 if __name__ == "__main__":

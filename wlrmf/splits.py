@@ -159,8 +159,8 @@ def cold_rows(rows: Any, share: float, seed: Any = 0) -> np.ndarray:
     --------
     >>> from wlrmf import splits
     >>> held_out = splits.cold_rows([0, 0, 3, 3], 0.5)
-    >>> held_out[0] == held_out[1], held_out[2] == held_out[3], int(held_out.sum())
-    (np.True_, np.True_, 2)
+    >>> bool(held_out[0] == held_out[1]), bool(held_out[2] == held_out[3]), int(held_out.sum())
+    (True, True, 2)
     """
     rows, share = _read_index(rows, "rows"), read_share(share)
     there = np.flatnonzero(np.bincount(rows, minlength=1))
