@@ -29,7 +29,7 @@ from .environments import WORK
 from .machine import peak_memory
 from .processes import run_module
 
-FACTORS = 17  # W, X: state, sweep, direction, gradient, best so far, padded copies
+FACTORS = 15  # W, X: state, sweep, direction, gradient, best so far, padded copies
 
 
 def measure(name: str, rank: int, threads: int) -> dict:

@@ -50,7 +50,7 @@ Y = sp.csr_array((rng.standard_normal(count).astype(dtype), indices, indptr), sh
 held = peak()
 wlrmf.fit(Y, rank=rank, reg=1.0, stop=stop)
 size = dtype.itemsize
-print(json.dumps([peak() - held, 2 * (size + 4) * count + 17 * size * rank * (m + n)]))
+print(json.dumps([peak() - held, 2 * (size + 4) * count + 15 * size * rank * (m + n)]))
 """
 
 

@@ -284,6 +284,14 @@ def test_a_band_is_solved_from_random_starts(dense, flip):
         assert np.nanmax(np.abs(model.reconstruct() - Y)) < 1e-9  # the corners stay free
 
 
+@structures
+def test_asking_whether_it_can_be_used_lists_no_cells(structure):
+    objective, _, _ = make(structure)
+    assert "reduced" in objective.provides
+    assert "listing" not in vars(objective.problem)
+    assert objective.reduced.listing is objective.problem.listing
+
+
 def test_what_it_cannot_do_is_named(monkeypatch):
     monkeypatch.setattr("wlrmf.objective.LISTED", 10)
     with pytest.raises(ValueError, match=r"'varpro' needs a list of all cells"):

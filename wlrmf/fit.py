@@ -165,7 +165,7 @@ def fit(
     Notes
     -----
     With factors of s bytes a number a fit of sparse data takes, beside its arguments, at most
-    2 (s + 4) bytes a cell (4 s + 8 with weights) and 17 s (rank + columns pinned) (m + n).
+    2 (s + 4) bytes a cell (4 s + 8 with weights) and 15 s (rank + columns pinned) (m + n).
 
     Examples
     --------

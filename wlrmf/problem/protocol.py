@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 if TYPE_CHECKING:
-    from .listing import Listing
     from .observed import Observed
     from .residuals import Residuals
 
@@ -102,7 +101,11 @@ class Problem(Protocol):
 
 @runtime_checkable
 class Listed(Problem, Protocol):
-    """A weight structure that can name all its cells with a weight, one by one."""
+    """A weight structure that can name all its cells with a weight, one by one.
+
+    Each also has a `listing` of them, for variable projection, made once. It is no part of this:
+    Python before 3.12 reads all properties of a protocol in an isinstance test.
+    """
 
     @property
     def n_listed(self) -> int:
@@ -110,10 +113,6 @@ class Listed(Problem, Protocol):
 
     def observed(self) -> Observed:
         """The same loss as a list of cells: CSR, without a baseline."""
-
-    @property
-    def listing(self) -> Listing:
-        """Those cells as variable projection wants them; made once."""
 
 
 @runtime_checkable
