@@ -68,8 +68,9 @@ class Path:
     References
     ----------
     Shalev-Shwartz, Gonen & Shamir (2011), ICML, arXiv:1106.1622 (the leading singular pair of the
-    gradient joins, then all are fitted again); Mazumder, Hastie & Tibshirani (2010), JMLR 11,
-    2287-2322, algorithm 1 (falling penalties, each begun where the one before ended).
+    gradient joins, then the best matrix in the span of all is found); Mazumder, Hastie & Tibshirani
+    (2010), JMLR 11, 2287-2322, algorithm 1 (falling penalties, each begun where the one before
+    ended).
     """
 
     fall: float = 16.0

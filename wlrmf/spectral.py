@@ -199,15 +199,15 @@ def lanczos(
     the Ritz values θ, has ‖p(K) b‖ = β_1 ⋯ β_k; and ‖p(K) b‖ ≥ p(λ) |v'b| for the largest
     eigenvalue λ and its vector v. As |v'b| < t with a probability of at most t √(2 size / π), all
     but that often ∏ (λ − θ_i) ≤ β_1 ⋯ β_k / t, which bounds λ (van Dorsselaer, Hochstenbach & van
-    der Vorst 2000, SIAM J. Matrix Anal. Appl. 22, doi:10.1137/S0895479800366859, section 3). No gap
-    in the spectrum is asked for: a cluster only makes the bound come down more slowly. The basis is
-    kept orthogonal, by Gram-Schmidt done twice (Giraud, Langou, Rozložník & van den Eshof 2005,
-    Numer. Math. 101, doi:10.1007/s00211-005-0615-4).
+    der Vorst 2000, SIAM J. Matrix Anal. Appl. 22, doi:10.1137/S0895479800366859: the bounds by
+    Lanczos polynomials). No gap in the spectrum is asked for: a cluster only makes the bound come
+    down more slowly. The basis is kept orthogonal, by Gram-Schmidt done twice (Giraud, Langou,
+    Rozložník & van den Eshof 2005, Numer. Math. 101, doi:10.1007/s00211-005-0615-4).
 
     The start is the same at every call; the probability is that of having drawn it. The process
     ends where the bound is near enough or, if not `bounded`, where the estimate is: the distance of
     an eigenvalue from it is at most that of K v from λ v, β_k times the last entry of the Ritz
-    vector in the basis (Golub & Van Loan 2013, Matrix Computations, section 10.1.3).
+    vector in the basis (Golub & Van Loan 2013, Matrix Computations, equation 10.1.8).
     """
     steps = min(size, STEPS, max(LEAST_STEPS, BASIS // size))
     b = np.random.default_rng([size, 2000]).standard_normal(size)

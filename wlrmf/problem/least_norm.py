@@ -11,8 +11,9 @@ def from_entries(X: np.ndarray, weight: np.ndarray, target: np.ndarray, reg: flo
 
     From the weighted rows themselves, not from their Gram matrix, whose condition number is the
     square: B = QR with the heavy rows first and pivoted columns, so that each row's rounding is of
-    the row's own size (Cox & Higham 1998, doi:10.1023/A:1022357617836); then R = U diag(s) V' and
-    w = V diag(1 / (s + reg / s)) U'Q't, without the directions that are but rounding.
+    the row's own size (Cox & Higham 1998, Pitman Res. Notes Math. 380, 57-73); then
+    R = U diag(s) V' and w = V diag(1 / (s + reg / s)) U'Q't, without the directions that are but
+    rounding.
     """
     B = np.sqrt(weight.astype(np.float64))[:, None] * X
     t = np.sqrt(weight.astype(np.float64)) * target

@@ -132,9 +132,9 @@ class ErrorBars:
         W and X can be changed together without a change of any prediction, (W, X) → (MᵀW, M⁻¹X).
         Joint ones are those of the deviation from the true factors once these have been moved so,
         to first order, as near to the fitted ones as they come, in the sum of the squares of both
-        over the rows that are determined: the covariance with the gauge directions projected out,
-        the least of all in trace (Kanatani & Morris 2001, IEEE Trans. Inf. Theory 47,
-        doi:10.1109/18.930934).
+        over the rows that are determined: the covariance with the gauge directions projected out
+        (the normal form of Kanatani & Morris 2001, IEEE Trans. Inf. Theory 47,
+        doi:10.1109/18.930934), the least of all in trace.
         Conditional ones are those of each factor for the other one as it is.
         """
         layout, bias = self._found.objective.layout, self._has_bias

@@ -132,8 +132,8 @@ def probed(objective: Objective, left: np.ndarray, right: np.ndarray) -> float:
     """Trace of H⁻¹ J'A²J, the numbers that the cells and not the ridge determine, nearly.
 
     By random signs (Hutchinson 1990, Commun. Stat. Simul. Comput. 19,
-    doi:10.1080/03610919008812866) and conjugate gradients; its standard deviation is below the root
-    of half of it.
+    doi:10.1080/03610919008812866) and conjugate gradients; with one ridge for all, its standard
+    deviation is below the root of half of it.
     """
     layout, problem = objective.layout, objective.problem
     free = layout.free_W, layout.free_X

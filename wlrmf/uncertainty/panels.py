@@ -72,8 +72,8 @@ def inverses(
 
     With `ranks` what is beyond them is left out altogether, as if no vector had a share in it.
 
-    A singular value is known to rounding against the largest, and so the eigenvalue of a Gram
-    matrix to the square of that (Golub & Van Loan 2013, Matrix Computations, section 5.3.7).
+    A singular value is known to rounding against the largest (Golub & Van Loan 2013, Matrix
+    Computations, corollary 8.6.2), and so the eigenvalue of a Gram matrix to the square of that.
     """
     n, k = len(cells.indptr) - 1, partner.shape[1]
     basis, values = np.zeros((n, k, k)), np.zeros((n, k))
