@@ -292,6 +292,7 @@ def test_scores_below_all_others_are_found_too():
     assert np.isfinite(lists.scores).all()
 
 
+@pytest.mark.thread_unsafe(reason="memory of other threads counts")
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="a minute, with NumPy's memory in it")
 def test_memory_does_not_grow_with_the_scores():
     import tracemalloc
