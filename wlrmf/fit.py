@@ -266,7 +266,8 @@ def _finish(objective: Objective, end: End, **about: Any) -> Factorization:
     if status not in (Status.NOT_STARTED, Status.EXACT, Status.NOT_FINITE, Status.INTERRUPTED):
         try:
             left, deficient = objective.best_W(point.W, point.X)
-            solved = State.start(objective, left, point.X)
+            with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+                solved = State.start(objective, left, point.X)
             if np.isfinite(solved.value):
                 point = replace(solved, first_norm=point.first_norm)
         except KeyboardInterrupt:
