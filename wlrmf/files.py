@@ -11,7 +11,7 @@ import struct
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
@@ -229,16 +229,36 @@ def _lock(handle: int) -> None:
 
 def _remove_abandoned(directory: Path) -> None:
     """Remove files that were being written by processes that are no more."""
-    for path in directory.glob(TEMPORARY.format("*")) if fcntl is not None else ():
+    for path in directory.glob(TEMPORARY.format("*")):
+        remove_abandoned(path, path.unlink)
+
+
+def remove_abandoned(path: Path, remove: Callable[[], object]) -> None:
+    """Call `remove` if no process that lives holds this file open as `locked` or `replacing` do.
+
+    A file that is empty and young may be one that is not locked yet. Nothing is done where there
+    are no locks.
+    """
+    if fcntl is not None:
         with suppress(OSError):
             handle = os.open(path, os.O_RDWR)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 about = os.fstat(handle)
                 if about.st_size or time.time() - about.st_mtime > FRESH:
-                    path.unlink()
+                    remove()
             finally:
                 os.close(handle)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """A new file that says, for as long as the block lasts, that its directory is in use."""
+    with open(path, "xb") as stream:
+        _lock(stream.fileno())
+        stream.write(b"in use\n")
+        stream.flush()
+        yield
 
 
 def _sync_directory(directory: Path) -> None:

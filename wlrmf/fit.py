@@ -219,7 +219,7 @@ def fit(
                 **dict(zip(("row_names", "col_names"), read_names(Y), strict=True)),
             )
         _raise_if_interrupted(model)
-        _tell(model, default_stop=stop is None, throw=throw)
+        tell(model, default_stop=stop is None, throw=throw)
     except KeyboardInterrupt as interrupt:
         interrupt.partial_result = model  # type: ignore[attr-defined]
         if model is None or on_interrupt == "raise":
@@ -302,7 +302,7 @@ def _raise_if_interrupted(model: Factorization) -> None:
         raise KeyboardInterrupt(model.message)
 
 
-def _tell(model: Factorization, *, default_stop: bool, throw: bool) -> None:
+def tell(model: Any, *, default_stop: bool, throw: bool) -> None:
     """Nothing about an end without success is silent, unless the caller set the budget."""
     logger.info("%r", model)
     if model.success:

@@ -23,14 +23,14 @@ def leading(
     V = generator.standard_normal((operator.shape[1], width)).astype(dtype)
     for _ in range(ROUNDS - 1):
         U = operator.matmat(V)
-        V, _ = _basis(operator.rmatmat(U / (np.abs(U).max() or 1)))  # squares must not overflow
-    U, _ = _basis(operator.matmat(V))
-    V, R = _basis(operator.rmatmat(U))
+        V, _ = basis(operator.rmatmat(U / (np.abs(U).max() or 1)))  # squares must not overflow
+    U, _ = basis(operator.matmat(V))
+    V, R = basis(operator.rmatmat(U))
     inner_V, s, inner_Ut = np.linalg.svd(R)  # operator ≈ U R' V'
     return (U @ inner_Ut.T)[:, :rank], s[:rank], (V @ inner_V)[:, :rank]
 
 
-def _basis(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def basis(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """V = Q R with orthonormal columns of Q: by Cholesky, several times faster than by QR.
 
     That loses digits as the condition number grows (Stathopoulos & Wu 2002, SIAM J. Sci. Comput.

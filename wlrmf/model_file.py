@@ -119,12 +119,12 @@ def unpack_layout(sizes: Mapping[str, Any]) -> Layout:
     return Layout(**{name: _count(name, value) for name, value in sizes.items()})
 
 
-def check_factors(factors: Mapping[str, np.ndarray], columns: int) -> None:
-    """Finite matrices of one float type, with so many columns and at least one row."""
+def check_factors(factors: Mapping[str, np.ndarray], columns: int, least: int = 1) -> None:
+    """Finite matrices of one float type, with so many columns and at least so many rows."""
     for name, factor in factors.items():
         if factor.ndim != 2 or factor.dtype not in (np.float32, np.float64):
             raise ValueError(f"{name} is {factor.dtype} of shape {factor.shape}")
-        if factor.shape[1] != columns or len(factor) == 0:
+        if factor.shape[1] != columns or len(factor) < least:
             raise ValueError(f"{name} has shape {factor.shape} for {columns} columns")
         if not np.isfinite(factor).all():
             raise ValueError(f"{name} is not finite")

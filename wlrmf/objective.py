@@ -178,13 +178,7 @@ class Objective:
         if free.stop == free.start:
             return W.copy(), 0
         self.counts.row_solves += 1
-        if free.start == 0 and free.stop == W.shape[1]:
-            return problem.best_rows(X, reg)
-        rest = np.r_[0 : free.start, free.stop : W.shape[1]]
-        fixed = Fixed(np.ascontiguousarray(W[:, rest]), np.ascontiguousarray(X[:, rest]))
-        out = W.copy()
-        out[:, free], deficient = problem.best_rows(np.ascontiguousarray(X[:, free]), reg, fixed)
-        return out, deficient
+        return best_rows(problem, W, X, reg, free)
 
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         """Coefficients q of F(W + t dW, X + t dX) = Σ q_k t^k; directions are 0 where pinned."""
@@ -238,6 +232,35 @@ class Objective:
         W, X = np.zeros((m, rank)), np.zeros((n, rank))
         W[:, : len(s)], X[:, : len(s)] = U * (root * split), V * (root / split)
         return W.astype(self.problem.dtype), X.astype(self.problem.dtype)
+
+
+def best_rows(
+    problem: Problem,
+    W: np.ndarray,
+    X: np.ndarray,
+    reg: np.ndarray,
+    free: slice,
+    gram: np.ndarray | None = None,
+) -> tuple[np.ndarray, int]:
+    """W with the free columns at their exact minimiser, and how many rows were deficient.
+
+    `gram` is the Gram matrix of X over all columns of the problem, for a baseline of which X has
+    only some of the rows; see `wlrmf.problem.Baseline.best_rows`.
+    """
+    rest = np.r_[0 : free.start, free.stop : W.shape[1]]
+    about: dict[str, Any] = {}
+    if gram is not None:
+        order = np.r_[rest, free.start : free.stop]
+        about["gram"] = gram[np.ix_(order, order)]
+    if rest.size == 0:
+        return problem.best_rows(X, reg, **about)
+    fixed = Fixed(np.ascontiguousarray(W[:, rest]), np.ascontiguousarray(X[:, rest]))
+    out = W.copy()
+    if free.stop == free.start:
+        return out, 0
+    solved = problem.best_rows(np.ascontiguousarray(X[:, free]), reg, fixed, **about)
+    out[:, free], deficient = solved
+    return out, deficient
 
 
 def predicted(

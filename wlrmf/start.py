@@ -281,19 +281,19 @@ def _given_state(objective: Objective, pins: Pins, start: State) -> State:
         if name in start.marks
     }
     for what, (its, ours) in compared.items():
-        if not _same(its, ours):
+        if not is_same(its, ours):
             raise _stranger(what, its, ours)
     placed = start.W.copy(), start.X.copy()
     pins.place(placed[0], placed[1], layout)
     if not all(np.array_equal(a, b) for a, b in zip(placed, (start.W, start.X), strict=True)):
         raise _stranger("values of pinned rows, or mean of Y,", "others", "these")
     value = objective.value(start.W, start.X)
-    if not _same(start.value, value):
+    if not is_same(start.value, value):
         raise _stranger("value with these Y, mask and weights", start.value, value)
     return start
 
 
-def _same(its: Any, ours: Any) -> bool:
+def is_same(its: Any, ours: Any) -> bool:
     """Equal, but for the rounding of numbers."""
     if isinstance(ours, float | list):
         return bool(np.allclose(its, ours, rtol=1e-9, atol=0))

@@ -65,23 +65,28 @@ def read_columns(source: Any, ids: Sequence[str], measures: Sequence[str]) -> Co
     with refusing(name, DataFileError):
         coded, measured = read(source, ids, measures)
         for column, array in zip(measures, measured, strict=True):
-            _refuse_missing(column, np.isnan(array))
-            if np.isinf(array).any():
-                row = int(np.argmax(np.isinf(array))) + 1
-                raise DataFileError(f"column {column!r}: data row {row} is {array[row - 1]}")
+            check_numbers(column, array)
         return Columns([_in_order(*each) for each in coded], measured)
+
+
+def check_numbers(name: str, array: NDArray[np.floating[Any]]) -> None:
+    """Refuse a column of numbers in which one is missing or infinite."""
+    _refuse_missing(name, np.isnan(array))
+    if np.isinf(array).any():
+        row = int(np.argmax(np.isinf(array))) + 1
+        raise DataFileError(f"column {name!r}: data row {row} is {array[row - 1]}")
 
 
 def _from_csv(path: str | os.PathLike[str], ids: list[str], measures: list[str]) -> Columns:
     pa = pyarrow()
     header = first_row(path)
-    place = {name: _place(name, header) for name in ids + measures}
+    place = {name: place_of(name, header) for name in ids + measures}
     text = pa.dictionary(pa.int32(), pa.string())
     types = {place[name]: text if name in ids else pa.float64() for name in place}
     table = read_csv(path, header, types, header=True, text_may_be_missing=True)
     column = {name: table.column(f"f{place[name]}") for name in place}
-    coded = [_coded(column[name], name) for name in ids]
-    whole = [Coded(_integers_if_all_are(labels), codes) for labels, codes in coded]
+    coded = [encode_ids(column[name], name) for name in ids]
+    whole = [Coded(integers_if_all_are(labels), codes) for labels, codes in coded]
     return Columns(whole, [column[name].to_numpy() for name in measures])
 
 
@@ -89,7 +94,7 @@ def _from_parquet(path: str | os.PathLike[str], ids: list[str], measures: list[s
     with arrow_refusals(), pyarrow("pyarrow.parquet").ParquetFile(os.fspath(path)) as file:
         header = file.schema_arrow.names
         for name in ids + measures:
-            _place(name, header)
+            place_of(name, header)
         return _from_table(file.read(columns=list(dict.fromkeys(ids + measures))), ids, measures)
 
 
@@ -98,12 +103,12 @@ def _from_frame(frame: Any, ids: list[str], measures: list[str]) -> Columns:
     with arrow_refusals():
         if type(frame).__module__.partition(".")[0] == "pandas":
             for name in names:
-                _place(name, list(frame.columns))
+                place_of(name, list(frame.columns))
             table = pyarrow().Table.from_pandas(frame[names], preserve_index=False)
         elif hasattr(frame, "__arrow_c_stream__"):
             table = pyarrow().table(frame)
             for name in names:
-                _place(name, table.column_names)
+                place_of(name, table.column_names)
         else:
             hint = "; call its .collect() first" if hasattr(frame, "collect") else ""
             raise DataFileError(
@@ -116,7 +121,7 @@ def _from_frame(frame: Any, ids: list[str], measures: list[str]) -> Columns:
 def _from_table(table: Any, ids: list[str], measures: list[str]) -> Columns:
     if not table.num_rows:
         raise DataFileError("has no rows")
-    coded = [_coded(table.column(name), name) for name in ids]
+    coded = [encode_ids(table.column(name), name) for name in ids]
     return Columns(coded, [numbers(table.column(name), name) for name in measures])
 
 
@@ -191,7 +196,8 @@ def _is_missing(entry: Any) -> bool:
     return entry is None or type(entry).__name__ == "NAType" or bool(entry != entry)
 
 
-def _place(name: str, header: list[str]) -> int:
+def place_of(name: str, header: list[str]) -> int:
+    """The place of a column; an error that lists the columns if it is not there, or twice."""
     if header.count(name) == 1:
         return header.index(name)
     found = "twice a column" if name in header else "no column"
@@ -199,7 +205,7 @@ def _place(name: str, header: list[str]) -> int:
     raise DataFileError(f"has {found} {name!r}; its columns: {listing(header)}{hint}")
 
 
-def _coded(column: Any, name: str) -> Coded:
+def encode_ids(column: Any, name: str) -> Coded:
     """Return the labels of a pyarrow column of ids, and each row's index into them."""
     pa, types = pyarrow(), pyarrow("pyarrow.types")
     _refuse_missing(name, column.is_null().to_numpy())
@@ -229,7 +235,7 @@ def _ids(labels: NDArray[Any], name: str) -> NDArray[Any]:
     raise DataFileError(f"column {name!r} holds {labels.dtype}; ids are integers or texts")
 
 
-def _integers_if_all_are(labels: NDArray[np.str_]) -> NDArray[Any]:
+def integers_if_all_are(labels: NDArray[np.str_]) -> NDArray[Any]:
     """Return integers if every label is written as one, so that 007 stays a text."""
     try:
         whole = np.array([int(label) for label in labels], dtype=np.int64)

@@ -61,13 +61,20 @@ class Baseline(Observed):
         return super().row_grad(W, X) + 2 * self.u[:, None] * shared
 
     def line(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
-        # Σ u v (m + t b + t² d)² with m = WX', b = dWX' + WdX', d = dWdX': each inner product of
-        # two predictions is the elementwise product of two Gram matrices.
-        k = W.shape[1]
         G, H = (
             self._gram(np.hstack(pair), weight, dtype=self.dtype)
             for pair, weight in (((W, dW), self.u), ((X, dX), self.v))
         )
+        return super().line(W, X, dW, dX) + self.line_of_grams(G, H)
+
+    @staticmethod
+    def line_of_grams(G: np.ndarray, H: np.ndarray) -> np.ndarray:
+        """The baseline's share of `line`, from the Gram matrices of (W, dW) and of (X, dX).
+
+        Σ u v (m + t b + t² d)² with m = WX', b = dWX' + WdX', d = dWdX': each inner product of
+        two predictions is the elementwise product of two Gram matrices.
+        """
+        k = len(G) // 2
 
         def inner(w1: int, x1: int, w2: int, x2: int) -> float:
             rows, cols = slice(w1 * k, w1 * k + k), slice(w2 * k, w2 * k + k)
@@ -78,7 +85,7 @@ class Baseline(Observed):
         mb = inner(0, 0, 1, 0) + inner(0, 0, 0, 1)
         bd = inner(1, 0, 1, 1) + inner(0, 1, 1, 1)
         bb = inner(1, 0, 1, 0) + 2 * inner(1, 0, 0, 1) + inner(0, 1, 0, 1)
-        return super().line(W, X, dW, dX) + np.array([mm, 2 * mb, bb + 2 * md, 2 * bd, dd])
+        return np.array([mm, 2 * mb, bb + 2 * md, 2 * bd, dd])
 
     def _gn_rows(self, W: np.ndarray, X: np.ndarray, dW: np.ndarray, dX: np.ndarray) -> np.ndarray:
         shared = dW @ self._gram(X, self.v) + W @ self._gram(dX, self.v, X)
@@ -104,15 +111,28 @@ class Baseline(Observed):
         shared = u[rows, None, None] * grams.of_weights(v[None], X)
         return shared + super().row_grams(X, rows) - grams.of_weights(base, X)
 
-    def best_rows(self, X: np.ndarray, reg: np.ndarray, fixed: Fixed | None = None) -> Rows:
-        """Rotate X so that the Gram matrix all rows share is diagonal; one kernel then serves."""
-        lam, Q = np.linalg.eigh(self._gram(X, self.v))
+    def best_rows(
+        self,
+        X: np.ndarray,
+        reg: np.ndarray,
+        fixed: Fixed | None = None,
+        gram: np.ndarray | None = None,
+    ) -> Rows:
+        """Rotate X so that the Gram matrix all rows share is diagonal; one kernel then serves.
+
+        `gram` is that of the columns of fixed.X and X over the rows of both, weighted by v; it is
+        given where X has only the rows that are stored here.
+        """
+        both = X if fixed is None else np.hstack([fixed.X, X])
+        gram = self._gram(both, self.v) if gram is None else gram
+        held = len(gram) - X.shape[1]
+        lam, Q = np.linalg.eigh(gram[held:, held:])
         lam = np.maximum(lam, 0)
         rotated = np.ascontiguousarray(X @ Q, self.dtype)
         start = np.empty((0, 0), self.dtype)
         if fixed is not None:
             # the baseline pulls the fixed columns' prediction to 0 as well
-            shared = fixed.W @ self._gram(fixed.X, self.v, rotated)
+            shared = fixed.W @ (gram[:held, held:] @ Q)
             start = np.ascontiguousarray(-self.u[:, None] * shared, self.dtype)
         W, failed = self._solve(rotated, lam.astype(self.dtype), reg, start, fixed)
         for i in np.flatnonzero(failed):

@@ -162,7 +162,7 @@ class Observed:
 
     def _product(self, values: np.ndarray, X: np.ndarray) -> np.ndarray:
         """The sparse matrix of these values times X, of one or two dimensions."""
-        columns = X.reshape(self.shape[1], -1)
+        columns = X[:, None] if X.ndim == 1 else X
         right = padded(columns.astype(self.dtype, copy=False))
         out = np.empty((self.shape[0], right.shape[1]), self.dtype)
         arrays = self.indptr, self.indices, values, right

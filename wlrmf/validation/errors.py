@@ -23,6 +23,10 @@ class NotConvergedError(RuntimeError):
         self.result = result
 
 
+class ClusterError(RuntimeError):
+    """A fit on a cluster cannot go on: what is gone, or which block kills its workers."""
+
+
 class NotFittedError(ValueError, AttributeError):
     """Something was asked of a `Recommender` before its fit."""
 
