@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from .. import __version__
-from . import evaluating, fitting, predicting, recommending, selecting, showing
+from . import blocks, evaluating, fitting, predicting, recommending, selecting, showing
 from .options import (
     FILE,
     IntOr,
     Numbers,
     Ridge,
+    cluster_options,
     data_options,
     fit_options,
     recommender_options,
@@ -75,6 +76,7 @@ Examples:
   wlrmf fit delays.csv --rank 4 --weights flights.csv --reg 40
   wlrmf fit ratings.csv --rows user --cols item --values rating \\
       --rank 10 --reg 5 --bias
+  wlrmf fit STORE --rank 32 --reg 5 --local-cluster 4
 """,
 )
 @click.argument("file", type=FILE)
@@ -97,6 +99,17 @@ Examples:
 )
 @fit_options
 @recommender_options
+@cluster_options
+@click.option(
+    "--checkpoint", type=FILE, metavar="FILE", help="STORE: keep the state here, once a minute."
+)
+@click.option("--resume", is_flag=True, help="STORE: go on from --checkpoint, if it is there.")
+@click.option(
+    "--factors",
+    type=FILE,
+    metavar="DIRECTORY",
+    help="STORE: write all factors as parquet files, by blocks, instead of MODEL.",
+)
 @click.option(
     "--out",
     type=FILE,
@@ -110,11 +123,56 @@ def fit(file: Path, **options: Any) -> int:
 
     FILE is npz, npy, csv, parquet or mtx. In a dense matrix NaN, or an empty cell, is missing; of
     a sparse one the stored cells are observed. With --rows and --cols, FILE is a table with one
-    observed cell a line. FILE.npz:NAME, for --mask and --weights, is one array of several.
+    observed cell a line. FILE.npz:NAME, for --mask and --weights, is one array of several. A
+    directory is a block store, which wlrmf ingest makes of more cells than fit the memory.
     """
+    if blocks.is_store(file):
+        return blocks.fit_store(file, options)
+    for name in blocks.STORES:
+        if options.pop(name) not in (None, False):
+            flag = "distributed" if name == "scheduler" else name.replace("_", "-")
+            raise click.UsageError(f"--{flag} needs a block store: see wlrmf ingest")
     if options["feedback"] is not None:
         return recommending.fit_file(file, options)
     return fitting.fit_file(file, options)
+
+
+@app.command(
+    context_settings=HELP,
+    short_help="Make a block store of more cells than fit the memory.",
+    epilog="""\b
+Example:
+  wlrmf ingest "ratings/*.parquet" --rows user --cols item --values rating \\
+      --out STORE
+""",
+)
+@click.argument("source", nargs=-1, required=True)
+@click.option("--rows", required=True, metavar="COLUMN", help="Column with the rows (users).")
+@click.option("--cols", required=True, metavar="COLUMN", help="Column with the columns (items).")
+@click.option("--values", metavar="COLUMN", help="Column with the values. Default: all are 1.")
+@click.option("--weights", metavar="COLUMN", help="Column with weights of the squared residuals.")
+@click.option(
+    "--duplicates",
+    type=click.Choice(["error", "sum", "mean", "last"]),
+    help="What several lines of one cell make. Default: an error.",
+)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float64"]), help="Of the values. Default: float32."
+)
+@click.option("--row-blocks", type=int, metavar="N", help="Default: four million cells in each.")
+@click.option("--col-blocks", type=int, metavar="N", help="The same of blocks of columns.")
+@click.option(
+    "--out", type=FILE, required=True, metavar="STORE", help="A directory that is not there yet."
+)
+@cluster_options
+@click.option("--quiet", is_flag=True, help="Print no summary.")
+def ingest(source: tuple[str, ...], **options: Any) -> int:
+    """Make a block store of csv or parquet files with one observed cell a line.
+
+    SOURCE is a file, several, a directory or a pattern. They are read piece by piece; wlrmf fit
+    takes the STORE, memory-mapped or on a Dask cluster.
+    """
+    return blocks.ingest(source, options)
 
 
 @app.command(

@@ -101,7 +101,7 @@ def given(options: dict[str, Any]) -> tuple[Stop, dict[str, Any]]:
     return stop, {k: v for k, v in some.items() if k not in (*DATA, *STOP, *PLACE)}
 
 
-def exit_status(model: Factorization, options: dict[str, Any]) -> int:
+def exit_status(model: Any, options: dict[str, Any]) -> int:
     """0, or 1 and a warning if the fit ended without success."""
     if model.success or options.get(BUDGETS.get(model.status, "")) is not None:
         return 0

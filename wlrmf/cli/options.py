@@ -166,6 +166,25 @@ def recommender_options(command: Any) -> Any:
     )
 
 
+def cluster_options(command: Any) -> Any:
+    """Where block stores are made and fitted, if not in this process."""
+    return _with(
+        command,
+        click.option(
+            "--distributed",
+            "scheduler",
+            metavar="ADDRESS",
+            help="STORE: on the Dask cluster of this scheduler, such as tcp://host:8786.",
+        ),
+        click.option(
+            "--local-cluster",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="STORE: on a Dask cluster of N processes of this machine.",
+        ),
+    )
+
+
 def _with(command: Any, *options: Any) -> Any:
     for option in reversed(options):  # as decorators are
         command = option(command)

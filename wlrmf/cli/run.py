@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import shell_complete
 
-from ..validation.errors import ConvergenceWarning, DataWarning
+from ..validation.errors import ClusterError, ConvergenceWarning, DataWarning
 from .app import app
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
@@ -71,7 +71,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = error.filename if error.filename2 is None else error.filename2
         return error.strerror if name is None else f"{os.fspath(name)}: {error.strerror}"
-    if isinstance(error, ValueError | TypeError | ImportError | OSError):
+    if isinstance(error, ValueError | TypeError | ImportError | OSError | ClusterError):
         return _with_options(str(error))
     return f"internal error, {type(error).__name__}: {error} ({TRACEBACK}=1 shows where)"
 
