@@ -262,7 +262,7 @@ def test_warnings_are_lines(matrix, run):
         (["fit", "y.npy", "--rank", "0"], "--rank must be an int of at least 1"),
         (["fit", "y.npy", "--rank", "2000000"], "at most 1000000; got 2000000"),
         (["fit", "none.npy", "--rank", "2"], "none.npy: no such file"),
-        (["fit", ".", "--rank", "2"], "unknown kind of file"),
+        (["fit", ".", "--rank", "2"], ". is a directory and no block store"),
         (["fit", "y.txt", "--rank", "2"], "y.txt: unknown kind of file; known endings: .csv"),
         (["fit", "y.npy", "--rank", "2", "--reg", "1,2,3"], "'1,2,3' is neither a number"),
         (["fit", "y.npy", "--rank", "2", "--reg", "x"], "'x' is neither a number nor two"),

@@ -9,9 +9,11 @@ import weakref
 from asyncio import CancelledError as AsyncioCancelled
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from contextlib import ExitStack
 from operator import getitem
 from typing import Any
 
+from ..kernels.interrupts import held, released
 from ..validation.errors import ClusterError, describe
 from .engine import Lost
 from .plan import exchange_of
@@ -61,6 +63,9 @@ class Cluster:
     Dask suspects every task that a dead worker had, also those that waited there. So when one has
     been suspected too often, tasks are run one after the other from then on: only what kills its
     workers then is at fault, and named.
+
+    Interrupts are heard while it waits for the cluster and between iterations: a future that is let
+    go sends a message from its ``__del__``, where Python drops them.
     """
 
     def __init__(
@@ -81,13 +86,16 @@ class Cluster:
             self.exchange = exchange_of(blocks, columns, len(self.workers)) if blocks else "full"
 
     def __enter__(self) -> Cluster:
+        self.hold = ExitStack()
+        self.hold.enter_context(held())
         return self
 
-    def __exit__(self, *_: object) -> None:
-        left = list(self.live)
-        if left and self.client.status == "running":
-            self.client.cancel(left, force=True)
-        self.live.clear()
+    def __exit__(self, *error: Any) -> None:
+        with self.hold:
+            left = list(self.live)
+            if left and self.client.status == "running":
+                self.client.cancel(left, force=True)
+            self.live.clear()
 
     def begin(self, shared: int) -> None:
         """Look at who is there; blocks stay with their workers while these are the same."""
@@ -107,7 +115,8 @@ class Cluster:
                 warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
                 return self._submit("share", _same, value)
         try:
-            (future,) = self.client.scatter([value], broadcast=True, hash=False)
+            with released():
+                (future,) = self.client.scatter([value], broadcast=True, hash=False)
         except (OSError, TimeoutError, ValueError, KeyError) as error:  # some worker died meanwhile
             raise self._lost(error) from error
         self.live.add(future)
@@ -142,7 +151,8 @@ class Cluster:
         try:
             self._wait(handles)
             if fetch:
-                return list(self.client.gather(handles))
+                with released():
+                    return list(self.client.gather(handles))
             for handle in handles:
                 if handle.status == "error":
                     raise handle.exception()
@@ -160,7 +170,7 @@ class Cluster:
         lonely = 0.0
         while True:
             try:
-                with self.client.as_current():
+                with self.client.as_current(), released():
                     self.distributed.wait(handles, timeout=LOOK)
             except TimeoutError:
                 lonely = 0.0 if self._present() else lonely + LOOK

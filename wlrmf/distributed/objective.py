@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..validation.options import spread_reg
 from . import half
 from .engine import Answer, Engine, persistently
 from .half import Items, Terms, Users
-from .store import Blocks, Part
+from .store import Blocks
 
 
 class _Point:
@@ -162,7 +162,7 @@ class ItemsObjective:
         point = self._users(X)
         improved = [
             engine.submit(half.improve, part, terms, point.here, point.gram, rows)
-            for part, rows in zip(blocks.cols, self._exchanged(point.solved), strict=True)
+            for part, rows in zip(blocks.cols, exchanged(engine, blocks, point.solved), strict=True)
         ]
         parts = engine.gather(improved)
         point.best = np.concatenate([best for best, _, _ in parts])
@@ -178,10 +178,6 @@ class ItemsObjective:
         solved = [engine.submit(half.solve, part, self.terms, here) for part in self.blocks.rows]
         return _Point(X, here, solved, engine.gather([engine.take(each, 1) for each in solved]))
 
-    def _exchanged(self, solved: list[Any]) -> list[Any]:
-        """What each block of items is given of the users' factors."""
-        return exchanged(self.engine, self.blocks, solved)
-
     def persistently(self, ask: Callable[[], Answer]) -> Answer:
         """Ask again, from the last committed items, when what was computed is lost."""
         return persistently(ask, self.restarts, self.release)
@@ -191,18 +187,19 @@ class ItemsObjective:
         self._point = None
 
 
-def exchanged(engine: Engine, blocks: Blocks, solved: list[Any]) -> list[Any]:
-    """For each block of items: all blocks of users' rows, or only the rows that it needs."""
-    if engine.exchange == "full":
-        return [solved] * len(blocks.cols)
+def exchanged(engine: Engine, blocks: Blocks, solved: list[Any]) -> Iterator[list[Any]]:
+    """For each block of items: all blocks of users' rows, or only the rows that it needs.
 
-    def rows_for(block: Part) -> list[Any]:
-        return [
-            engine.submit(half.route, part, handle, block.number)
-            for part, handle in zip(blocks.rows, solved, strict=True)
-        ]
-
-    return [rows_for(block) for block in blocks.cols]
+    One block after the other, so that where tasks run at once no two blocks' rows are held.
+    """
+    for block in blocks.cols:
+        if engine.exchange == "full":
+            yield solved
+        else:
+            yield [
+                engine.submit(half.route, part, handle, block.number)
+                for part, handle in zip(blocks.rows, solved, strict=True)
+            ]
 
 
 def total_weight(blocks: Blocks, baseline: float | None, v: np.ndarray | None) -> float:

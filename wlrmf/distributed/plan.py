@@ -154,7 +154,8 @@ def plan(blocks: Any, rank: int, workers: int = 1, bandwidth: float = 1.25e9) ->
     their gradient back), computes for 3 N t / K seconds, where t is the time of one row solve a
     cell, which is measured here, and has 3 P + Q tasks, P Q more if routed, of 2 ms each.
     A worker holds 2 n k s + m k s / K of factors, and of the exchange 2 m k s (full) or 2 R k s / Q
-    (routed), beside one block; the driver 8 n k s; `fit_local` 8 n k s + 2 m k s and one block.
+    (routed), beside one block; the driver 8 n k s; `fit_local` 8 n k s + m k s + 3 R k s / Q and
+    one block.
 
     Examples
     --------
@@ -173,13 +174,14 @@ def plan(blocks: Any, rank: int, workers: int = 1, bandwidth: float = 1.25e9) ->
     cell = _cell_seconds(k, sizes)
     P, Q = sizes.row_blocks, sizes.col_blocks
     tasks = 3 * P + Q + (P * Q if exchange == "routed" else 0)
-    received = 2 * users if exchange == "full" else 2 * sizes.needed / Q * k * sizes.itemsize
+    needed = sizes.needed / Q * k * sizes.itemsize
+    received = 2 * users if exchange == "full" else 2 * needed
     arriving = (full if exchange == "full" else routed) / K
     return Plan(
         exchange=exchange,
         worker_memory=2 * items + users / K + received + sizes.largest,
         driver_memory=VECTORS * items,
-        local_memory=VECTORS * items + 2 * users + sizes.largest,
+        local_memory=VECTORS * items + users + 3 * needed + sizes.largest,
         disk=sizes.disk,
         full_bytes=float(full),
         routed_bytes=float(routed),
