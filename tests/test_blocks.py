@@ -476,7 +476,7 @@ def test_store_larger_than_the_memory_it_takes(tmp_path):
     )  # fmt: skip
     grown, size, stated = map(float, done.stdout.split())
     assert size > 8e7
-    assert grown < stated + 2e7 < size / 2
+    assert grown < stated + 1e7 < size / 4
 
 
 def kept(room, blocks, **about):

@@ -11,6 +11,8 @@ import pytest
 
 import wlrmf
 
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "docs" / "start.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
 MODULES = [
     info.name
     for info in pkgutil.walk_packages(wlrmf.__path__, "wlrmf.")
@@ -22,6 +24,25 @@ MODULES = [
 def test_examples(name):
     outcome = doctest.testmod(importlib.import_module(name))
     assert outcome.failed == 0
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_code_of_the_pages(path, tmp_path, monkeypatch):
+    for package in ("matplotlib", "pandas", "pyarrow", "sklearn"):
+        pytest.importorskip(package, reason=f"the pages use {package}")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
+        exec(compile(block, path.name, "exec"), names)
+    assert names
+    assert not list(tmp_path.iterdir())
+
+
+def test_links_of_the_pages():
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
 
 
 @pytest.mark.parametrize("name", [n for n in wlrmf.__all__ if n != "__version__"])
