@@ -64,8 +64,9 @@ class Cluster:
     been suspected too often, tasks are run one after the other from then on: only what kills its
     workers then is at fault, and named.
 
-    Interrupts are heard while it waits for the cluster and between iterations: a future that is let
-    go sends a message from its ``__del__``, where Python drops them.
+    Interrupts are heard while it waits for answers and between iterations: a future that is let go
+    sends a message from its ``__del__``, where Python drops them, and one that is on its way when
+    `scatter` is left is known to nobody who could cancel it.
     """
 
     def __init__(
@@ -115,8 +116,7 @@ class Cluster:
                 warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
                 return self._submit("share", _same, value)
         try:
-            with released():
-                (future,) = self.client.scatter([value], broadcast=True, hash=False)
+            (future,) = self.client.scatter([value], broadcast=True, hash=False)
         except (OSError, TimeoutError, ValueError, KeyError) as error:  # some worker died meanwhile
             raise self._lost(error) from error
         self.live.add(future)
