@@ -16,6 +16,7 @@ from .options import (
     Ridge,
     cluster_options,
     data_options,
+    duplicates_option,
     fit_options,
     recommender_options,
 )
@@ -130,8 +131,9 @@ def fit(file: Path, **options: Any) -> int:
         return blocks.fit_store(file, options)
     for name in blocks.STORES:
         if options.pop(name) not in (None, False):
-            flag = "distributed" if name == "scheduler" else name.replace("_", "-")
-            raise click.UsageError(f"--{flag} needs a block store: see wlrmf ingest")
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} needs a block store: see wlrmf ingest"
+            )
     if options["feedback"] is not None:
         return recommending.fit_file(file, options)
     return fitting.fit_file(file, options)
@@ -151,11 +153,7 @@ Example:
 @click.option("--cols", required=True, metavar="COLUMN", help="Column with the columns (items).")
 @click.option("--values", metavar="COLUMN", help="Column with the values. Default: all are 1.")
 @click.option("--weights", metavar="COLUMN", help="Column with weights of the squared residuals.")
-@click.option(
-    "--duplicates",
-    type=click.Choice(["error", "sum", "mean", "last"]),
-    help="What several lines of one cell make. Default: an error.",
-)
+@duplicates_option
 @click.option(
     "--dtype", type=click.Choice(["float32", "float64"]), help="Of the values. Default: float32."
 )

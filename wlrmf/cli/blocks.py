@@ -18,7 +18,7 @@ from . import text
 from .files import check_out, size_of
 from .fitting import STOP, ending, exit_status
 
-CLUSTER = "scheduler", "local_cluster"
+CLUSTER = "distributed", "local_cluster"
 STORES = ("checkpoint", "resume", "factors", *CLUSTER)  # options of a store alone
 FITS = ("reg", "reg_scaling", "bias", "baseline", "seed")
 TAKEN = (*FITS, *STOP, *STORES, "rank", "solver", "n_threads", "out", "force", "quiet")

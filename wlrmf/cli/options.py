@@ -65,6 +65,13 @@ class IntOr(click.ParamType):
             return self.fail(f"{value!r} is neither a whole number nor {self.word}", param, ctx)
 
 
+duplicates_option = click.option(
+    "--duplicates",
+    type=click.Choice(["error", "sum", "mean", "last"]),
+    help="What several lines of one cell make. Default: an error.",
+)
+
+
 def data_options(command: Any) -> Any:
     """What says how FILE is to be read, for every command that reads one."""
     return _with(
@@ -85,11 +92,7 @@ def data_options(command: Any) -> Any:
         click.option(
             "--values", metavar="COLUMN", help="Where its value is; with --baseline default 1."
         ),
-        click.option(
-            "--duplicates",
-            type=click.Choice(["error", "sum", "mean", "last"]),
-            help="What several lines of one cell make. Default: an error.",
-        ),
+        duplicates_option,
         click.option("--key", metavar="NAME", help="Which array of an npz FILE."),
         click.option(
             "--header/--no-header",
@@ -172,7 +175,6 @@ def cluster_options(command: Any) -> Any:
         command,
         click.option(
             "--distributed",
-            "scheduler",
             metavar="ADDRESS",
             help="STORE: on the Dask cluster of this scheduler, such as tcp://host:8786.",
         ),

@@ -80,7 +80,7 @@ class Cluster:
         self.workers: list[str] = []
         self.homes: dict[str, str] = {}  # the worker of each block, by the block's name
         self.live: weakref.WeakSet[Any] = weakref.WeakSet()
-        self.begin(0)
+        self.begin()
         self._check_versions()
         self.exchange = exchange
         if exchange == "auto":
@@ -98,7 +98,7 @@ class Cluster:
                 self.client.cancel(left, force=True)
             self.live.clear()
 
-    def begin(self, shared: int) -> None:
+    def begin(self) -> None:
         """Look at who is there; blocks stay with their workers while these are the same."""
         workers = self._wait_for_workers()
         if workers != self.workers:

@@ -22,8 +22,8 @@ class Engine(Protocol):
 
     exchange: str
 
-    def begin(self, shared: int) -> None:
-        """A new half-sweep, whose shared values have so many bytes."""
+    def begin(self) -> None:
+        """A new half-sweep."""
 
     def share(self, value: Any) -> Any:
         """A handle of a value that all tasks may need."""
@@ -63,7 +63,7 @@ class Local:
 
     exchange = "routed"  # nothing travels, and only what a block needs is copied
 
-    def begin(self, shared: int) -> None:
+    def begin(self) -> None:
         """Nothing to prepare."""
 
     def share(self, value: Any) -> Any:

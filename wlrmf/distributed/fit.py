@@ -18,7 +18,15 @@ from ..solvers import get_solver
 from ..solvers.base import End, State, Stop, minimise
 from ..start import WORDS, is_same
 from ..validation.errors import describe
-from ..validation.options import read_int, read_rank, read_real, read_reg, read_seed, read_vector
+from ..validation.options import (
+    check_scaling,
+    read_int,
+    read_rank,
+    read_real,
+    read_reg,
+    read_seed,
+    read_vector,
+)
 from . import start as starts
 from .engine import Local
 from .half import Terms
@@ -188,8 +196,7 @@ def _read(
     if isinstance(rank, str):
         raise TypeError(f"`rank` must be an int: the rank is not chosen over blocks; got {rank!r}")
     number = read_rank(rank, blocks.shape, bool(bias))
-    if reg_scaling not in ("none", "count"):
-        raise ValueError(f'`reg_scaling` must be "none" or "count"; got {describe(reg_scaling)}')
+    check_scaling(reg_scaling)
     ridges = read_reg(reg, blocks.shape)
     if any(np.ndim(each) for each in ridges):
         raise ValueError("`reg` must be a number or a pair of numbers (users, items) over blocks")

@@ -62,6 +62,11 @@ class Items(NamedTuple):
     v: np.ndarray | None  # (n,), weights of the baseline
     gram: np.ndarray | None  # Σ_j v_j x_j x_j', in float64; for a line, of both (X, dX)
 
+    @classmethod
+    def of(cls, X: np.ndarray, v: np.ndarray | None) -> Items:
+        """With their Gram matrix, if there is a baseline."""
+        return cls(X, v, None if v is None else gram_of(X, v))
+
 
 class Users(NamedTuple):
     """What the best rows of a block come to."""

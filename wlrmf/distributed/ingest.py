@@ -211,7 +211,7 @@ def _each(
     """One task a part, with arguments of its own, and then those that all share."""
 
     def ask() -> list[Any]:
-        engine.begin(0)
+        engine.begin()
         handles = [engine.share(value) for value in shared]
         tasks = [
             engine.submit(function, part, *arguments, *handles)

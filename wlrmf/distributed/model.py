@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from ..solvers.base import State
 from ..validation.memory import check_memory
 from ..validation.options import read_index
 from . import half
-from .engine import Engine, Local
+from .engine import Local
 from .half import Items, Terms
 from .store import Blocks, Part
 
@@ -30,6 +32,13 @@ class UserBlock(NamedTuple):
     ids: np.ndarray
     factors: np.ndarray  # (users, rank)
     bias: np.ndarray | None
+
+    @classmethod
+    def of(cls, ids: np.ndarray, left: np.ndarray, terms: Terms) -> UserBlock:
+        """From factors in storage form."""
+        layout = terms.layout
+        bias = None if terms.mean is None else left[:, layout.pinned_X - 1]
+        return cls(ids, left[:, layout.shared], bias)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -145,14 +154,14 @@ class BlockModel:
                 out[here] = predicted(left, self.right, flat[here] - part.lo, items[here])
         return out.reshape(rows.shape)[()]
 
+    @cached_property
     def items(self) -> Items:
-        """What a block of users is solved from."""
-        gram = None if self.v is None else half.gram_of(self.right, self.v)
-        return Items(self.right, self.v, gram)
+        """What every block of users is solved from."""
+        return Items.of(self.right, self.v)
 
     def left_of(self, part: Part) -> np.ndarray:
         """The users' factors of one block in storage form, biases included."""
-        return half.solve(part, self.terms, self.items())[0]
+        return half.solve(part, self.terms, self.items)[0]
 
     def to_local(self) -> Factorization:
         """The model as `wlrmf.fit` would return it, with the factors of all users.
@@ -212,11 +221,9 @@ class UserFactors:
         return len(self.model.blocks.rows)
 
     def __getitem__(self, number: int) -> UserBlock:
-        part, layout = self.model.blocks.rows[number], self.model.terms.layout
-        left = self.model.left_of(part)
-        bias = None if self.model.terms.mean is None else left[:, layout.pinned_X - 1]
+        part = self.model.blocks.rows[number]
         ids = self.model.blocks.user_ids[part.lo : part.hi]
-        return UserBlock(ids, left[:, layout.shared], bias)
+        return UserBlock.of(ids, self.model.left_of(part), self.model.terms)
 
     def __iter__(self) -> Iterator[UserBlock]:
         return (self[number] for number in range(len(self)))
@@ -237,8 +244,8 @@ class UserFactors:
         directory.mkdir(parents=True, exist_ok=True)
         model, ids = self.model, self.model.blocks.user_ids
         with engine_of(client) as engine:
-            engine.begin(model.right.nbytes)
-            items = engine.share(model.items())
+            engine.begin()
+            items = engine.share(model.items)
             return engine.gather(
                 [
                     engine.submit(
@@ -252,9 +259,8 @@ class UserFactors:
 def write_users(part: Part, terms: Terms, items: Items, ids: np.ndarray, directory: Path) -> str:
     """Solve one block of users and write it."""
     left, _ = half.solve(part, terms, items)
-    bias = None if terms.mean is None else left[:, terms.layout.pinned_X - 1]
     path = directory / f"users-{part.number:05}.parquet"
-    write_factors(path, ids, left[:, terms.layout.shared], bias)
+    write_factors(path, *UserBlock.of(ids, left, terms))
     return str(path)
 
 
@@ -271,20 +277,10 @@ def write_factors(
         pyarrow("pyarrow.parquet").write_table(pa.table(columns), stream)
 
 
-class _Here:
-    """The local engine, as a context."""
-
-    def __enter__(self) -> Engine:
-        return Local()
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
 def engine_of(client: Any) -> Any:
     """A context of the engine of a client, or of this process."""
     if client is None:
-        return _Here()
+        return nullcontext(Local())
     from .cluster import Cluster
 
     return Cluster(client)

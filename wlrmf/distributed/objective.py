@@ -126,7 +126,7 @@ class ItemsObjective:
         def ask() -> list[np.ndarray]:
             point, engine = self._at(X), self.engine
             gram = None if self.v is None else half.gram_of(np.hstack([X, dX]), self.v)
-            engine.begin(dX.nbytes)
+            engine.begin()
             ahead = engine.share(Items(dX, None, gram))
             return engine.gather(
                 [
@@ -172,9 +172,8 @@ class ItemsObjective:
     def _users(self, X: np.ndarray) -> _Point:
         """The users' half-sweep."""
         engine = self.engine
-        gram = None if self.v is None else half.gram_of(X, self.v)
-        engine.begin(X.nbytes)
-        here = engine.share(Items(X, self.v, gram))
+        engine.begin()
+        here = engine.share(Items.of(X, self.v))
         solved = [engine.submit(half.solve, part, self.terms, here) for part in self.blocks.rows]
         return _Point(X, here, solved, engine.gather([engine.take(each, 1) for each in solved]))
 

@@ -67,7 +67,7 @@ def squared(objective: ItemsObjective, X: np.ndarray, V: np.ndarray) -> np.ndarr
     engine, blocks, terms = objective.engine, objective.blocks, objective.terms
 
     def ask() -> list[np.ndarray]:
-        engine.begin(V.nbytes)
+        engine.begin()
         bare, right = engine.share(Items(X, objective.v, None)), engine.share(V)
         products = [engine.submit(half.times, p, terms, bare, right) for p in blocks.rows]
         shared = None
@@ -94,7 +94,7 @@ def _line(
 
     def ask() -> list[np.ndarray]:
         gram = None if v is None else half.gram_of(np.hstack([X, dX]), v)
-        engine.begin(dX.nbytes)
+        engine.begin()
         handles = [engine.share(each) for each in (Items(X, v, None), Items(dX, None, gram), right)]
         return engine.gather(
             [

@@ -40,7 +40,7 @@ RELEASE = version()  # of wlrmf, here
 SIDES = "rows", "cols"
 ALIGN = 64  # bytes; where arrays begin in a file
 MAX_MANIFEST = 1 << 26
-_checked: dict[tuple[Any, ...], bool] = {}  # files whose bytes this process has seen whole
+_checked: set[tuple[Any, ...]] = set()  # files whose bytes this process has seen whole
 
 
 class Cells(NamedTuple):
@@ -140,7 +140,7 @@ class Part:
             if zlib.crc32(held) != self.crc:
                 self._refuse("is not what was ingested: its checksum differs")
             self._judge(cells)
-            _checked[key] = True
+            _checked.add(key)
         return cells
 
     def _judge(self, cells: Cells) -> None:

@@ -135,12 +135,17 @@ def _ridge(value: Any, size: int, name: str, axis: str) -> float | np.ndarray:
     return vector
 
 
+def check_scaling(scaling: Any) -> None:
+    """Judge `reg_scaling`."""
+    if scaling not in ("none", "count"):
+        raise ValueError(f'`reg_scaling` must be "none" or "count"; got {describe(scaling)}')
+
+
 def spread_reg(
     reg: float | np.ndarray, scaling: str, counts: np.ndarray, dtype: np.dtype
 ) -> np.ndarray:
     """One ridge a row: itself, or times the row's number of observed cells ("count")."""
-    if scaling not in ("none", "count"):
-        raise ValueError(f'`reg_scaling` must be "none" or "count"; got {describe(scaling)}')
+    check_scaling(scaling)
     scale = counts if scaling == "count" else np.ones(len(counts))
     spread = np.asarray(reg * scale)
     limit = 1e30 if dtype == np.float32 else 1e150
